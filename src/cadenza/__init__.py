@@ -1,0 +1,60 @@
+"""Cadenza learns the music in a folder of MIDI files and improvises new pieces.
+
+>>> import cadenza
+>>> sorted(cadenza.__all__)
+['CadenzaError', 'load', 'run']
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cadenza.errors import CadenzaError
+
+if TYPE_CHECKING:
+    from cadenza.improviser import Improviser
+    from cadenza.runs import Run
+
+__version__ = "0.1.0"
+__all__ = ["CadenzaError", "load", "run"]
+
+
+def run(
+    source: str | Path,
+    out: str | Path,
+    *,
+    preset: str = "small",
+    init: str | Path | None = None,
+    resume: bool = False,
+    **sections: dict[str, Any],
+) -> Run:
+    """The whole way, from a folder, archive or corpus name to a trained run with its report.
+
+    `sections` are settings by section, for example ``train={"minutes": 5}, midi={"instrument": "violin"}``.
+    """
+    from cadenza.runs import carry_out
+    from cadenza.settings import build
+
+    stages = carry_out(
+        str(source), build(preset, None, (), **sections), Path(out), model_file(init) if init else None, resume
+    )
+    while True:
+        try:
+            next(stages)
+        except StopIteration as done:
+            finished: Run = done.value
+            return finished
+
+
+def load(path: str | Path, device: str = "cpu") -> Improviser:
+    """The model of a run folder or of a model file, ready to `generate`."""
+    from cadenza.improviser import load_improviser
+
+    return load_improviser(model_file(path), device)
+
+
+def model_file(path: str | Path) -> Path:
+    """The model file that a path means: the file itself, or the one in a run folder."""
+    path = Path(path)
+    return path / "model.safetensors" if path.is_dir() else path

@@ -1,0 +1,279 @@
+"""The command line: parse, call one function, show its records. Heavy modules load inside commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cadenza.errors import CadenzaError
+from cadenza.settings import PRESETS, AudioSettings, SampleSettings, Settings, TrainSettings, build
+
+if TYPE_CHECKING:
+    from cadenza.corpus.catalogue import Transfer
+    from cadenza.corpus.scan import Corpus
+
+app = typer.Typer(
+    name="cadenza",
+    help="Learn the music in a folder of MIDI files and improvise new pieces.",
+    no_args_is_help=True, rich_markup_mode=None,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+corpora = typer.Typer(help="Corpora that are known by name.", no_args_is_help=True)
+app.add_typer(corpora, name="corpora")
+
+
+def about(section: type[Any], key: str) -> str:
+    """A setting's own sentence, as the help of the option that sets it."""
+    return str(section.model_fields[key].description)
+
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(metavar="SOURCE", help="A folder (searched recursively), a .zip or .tar archive, or a corpus name."),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+OutOption = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/NAME unless given.")]
+PresetOption = Annotated[str, typer.Option("--preset", help=f"Size of the model: {', '.join(PRESETS)}.")]
+MinutesOption = Annotated[float | None, typer.Option("--minutes", help=about(TrainSettings, "minutes"))]
+SeedOption = Annotated[int | None, typer.Option("--seed", help=about(TrainSettings, "seed"))]
+DeviceOption = Annotated[
+    str | None, typer.Option("--device", help=f"cpu, cuda, mps or auto. {about(TrainSettings, 'device')}")
+]
+InitOption = Annotated[
+    Path | None,
+    typer.Option("--init", help="Fine-tune this run's model, or this model file: how five files become useful."),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; may be given several times."),
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="A TOML file of settings, such as a run's config.toml.")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run that is in the folder.")]
+FormatsOption = Annotated[
+    str, typer.Option("--formats", help="Any of mid, mp3, wav, flac, ogg, png, svg, with commas.")
+]
+SoundfontOption = Annotated[str, typer.Option("--soundfont", help=about(AudioSettings, "soundfont"))]
+
+
+def gather(preset: str, config: Path | None, assignments: list[str] | None, **train: Any) -> Settings:
+    return build(
+        preset, config, assignments or [], train={key: value for key, value in train.items() if value is not None}
+    )
+
+
+def folder_for(source: str, out: Path | None) -> Path:
+    return out or Path("runs") / (Path(source).resolve().name.split(".")[0] or "music")
+
+
+def show(records: Iterator[Any]) -> None:
+    """Print records as they come: lines for what is said, bars for what takes long."""
+    from cadenza.terminal import show as show_records
+
+    show_records(records)
+
+
+@app.command()
+def run(
+    source: SourceArgument, out: OutOption = None, preset: PresetOption = "small", minutes: MinutesOption = None, seed: SeedOption = None,
+    device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, resume: ResumeOption = False,
+) -> None:  # fmt: skip
+    """Do it all: read, train, score held-out works, improvise, render, write the report."""
+    from cadenza import model_file, runs
+
+    settings = gather(preset, config, set_, minutes=minutes, seed=seed, device=device)
+    show(runs.carry_out(source, settings, folder_for(source, out), model_file(init) if init else None, resume))
+
+
+@app.command()
+def train(
+    source: SourceArgument, out: OutOption = None, preset: PresetOption = "small", minutes: MinutesOption = None, seed: SeedOption = None,
+    device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, resume: ResumeOption = False,
+) -> None:  # fmt: skip
+    """Read a source and train a model on it, no more."""
+    from cadenza import model_file, runs
+
+    settings = gather(preset, config, set_, minutes=minutes, seed=seed, device=device)
+    show(runs.train(source, settings, folder_for(source, out), model_file(init) if init else None, resume))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", help="The run folder; an earlier demo there is reused.")] = Path(
+        "runs/demo"
+    ),
+    minutes: Annotated[float, typer.Option("--minutes", help=about(TrainSettings, "minutes"))] = 5,
+) -> None:
+    """Train on 900 fiddle tunes and improvise new ones: the whole way in some minutes."""
+    from cadenza import runs
+
+    show(runs.carry_out("fiddle", build(train={"minutes": minutes}), out, resume=True))
+
+
+@app.command()
+def inspect(
+    source: SourceArgument,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+    set_: SetOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Show what is in a source: what would be dropped and why, instruments, range, polyphony, duplicates."""
+    from cadenza import terminal
+    from cadenza.corpus.inspection import findings
+    from cadenza.corpus.scan import scan
+    from cadenza.corpus.sources import open_source
+
+    settings = gather("small", config, set_)
+
+    def work() -> Generator[Any, None, Corpus]:
+        with open_source(source, settings) as files:
+            return (yield from scan(files, settings))
+
+    found = findings(terminal.finish(work()))
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        terminal.show_findings(found)
+
+
+@app.command()
+def evaluate(run: RunArgument) -> None:
+    """Score a run's model on training, validation and test works, next to baselines."""
+    from cadenza import runs, terminal
+
+    opened = runs.open_run(run)
+    show(runs.evaluate(opened))
+    terminal.show_metrics(opened.metrics())
+
+
+@app.command()
+def generate(
+    model: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="A run folder or a model file.")],
+    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many pieces.")] = 1,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help=about(SampleSettings, "seconds"))
+    ] = SampleSettings().seconds,
+    temperature: Annotated[
+        float, typer.Option("--temperature", help=about(SampleSettings, "temperature"))
+    ] = SampleSettings().temperature,
+    top_k: Annotated[int, typer.Option("--top-k", help=about(SampleSettings, "top_k"))] = SampleSettings().top_k,
+    top_p: Annotated[float, typer.Option("--top-p", help=about(SampleSettings, "top_p"))] = SampleSettings().top_p,
+    min_p: Annotated[float, typer.Option("--min-p", help=about(SampleSettings, "min_p"))] = SampleSettings().min_p,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same pieces.")] = 0,
+    prompt: Annotated[
+        Path | None, typer.Option("--prompt", help="A MIDI file to go on from; its notes are kept.")
+    ] = None,
+    formats: FormatsOption = "mid,mp3",
+    out: Annotated[Path, typer.Option("--out", help="Folder for the pieces.")] = Path("pieces"),
+    soundfont: SoundfontOption = "",
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "cpu",
+) -> None:
+    """Improvise new pieces with a trained model."""
+    from cadenza import load, midi
+    from cadenza.runs.results import generate_files
+    from cadenza.settings import validate
+
+    sampling = {
+        "seconds": seconds,
+        "temperature": temperature,
+        "top_k": top_k,
+        "top_p": top_p,
+        "min_p": min_p,
+        "count": count,
+    }
+    settings = validate({"sample": sampling, "audio": {"soundfont": soundfont}})
+    improviser = load(model, device)
+    notes = midi.read(prompt, improviser.midi_settings(), improviser.facts.unit) if prompt else None
+    show(generate_files(improviser, settings, seed, notes, formats, out))
+
+
+@app.command()
+def render(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="MIDI files.")],
+    formats: FormatsOption = "mp3",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the sound; beside each file unless given.")
+    ] = None,
+    soundfont: SoundfontOption = "",
+) -> None:
+    """Turn MIDI files into sound."""
+    from cadenza.runs.results import render_files
+    from cadenza.settings import validate
+
+    show(render_files(files, validate({"audio": {"soundfont": soundfont}}), formats, out))
+
+
+@app.command()
+def plot(
+    target: Annotated[
+        Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a MIDI file for its piano roll.")
+    ],
+    formats: FormatsOption = "svg,png",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the pictures; beside the file unless given.")
+    ] = None,
+) -> None:
+    """Draw a run's learning curve, or a MIDI file's piano roll."""
+    from cadenza import runs
+    from cadenza.runs.results import plot_file
+
+    show(runs.write_plots(runs.open_run(target)) if target.is_dir() else plot_file(target, formats, out))
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Write a run's report.html anew."""
+    from cadenza import runs
+
+    opened = runs.open_run(run)
+    show(runs.write_report(opened))
+    typer.echo(f"Report: {opened.folder / 'report.html'}")
+
+
+@corpora.command("list")
+def corpora_list() -> None:
+    """Names, terms and citations."""
+    from cadenza import terminal
+    from cadenza.corpus import catalogue
+
+    terminal.show_corpora({name: (corpus, catalogue.here(name)) for name, corpus in catalogue.CORPORA.items()})
+
+
+@corpora.command("get")
+def corpora_get(
+    name: Annotated[str, typer.Argument(help="The corpus.")],
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="Take it from this archive instead of the network.")
+    ] = None,
+) -> None:
+    """Bring a corpus to this machine; its content is checked by SHA-256."""
+    from cadenza.corpus import catalogue
+    from cadenza.terminal import show_transfer
+
+    transfer: Iterator[Transfer] = catalogue.get(name, from_)
+    show_transfer(name, transfer)
+    corpus = catalogue.lookup(name)
+    typer.echo(f"{name}: {catalogue.here(name)}\nLicence: {corpus.licence}\nCite: {corpus.citation}")
+
+
+def main() -> None:
+    """Run the command line; a user's mistake prints one sentence and exits with code 2."""
+    try:
+        app()
+    except CadenzaError as error:
+        print(f"cadenza: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("cadenza: interrupted.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

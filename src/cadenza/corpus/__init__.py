@@ -1,0 +1,1 @@
+"""A folder, archive or named corpus to checked, de-duplicated pieces, grouped by work and split."""

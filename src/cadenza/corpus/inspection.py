@@ -1,0 +1,61 @@
+"""What is in a corpus, as plain values for a table or for JSON."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from cadenza.corpus.scan import Corpus
+from cadenza.instruments import by_program
+from cadenza.notes import simultaneous
+
+
+def findings(corpus: Corpus) -> dict[str, Any]:
+    """Counts, ranges and quantiles over the kept pieces, and every entry of the manifest."""
+    pieces, kept = corpus.pieces, corpus.kept
+    works = Counter(entry.work for entry in kept)
+    result: dict[str, Any] = {
+        "source": corpus.source,
+        "files": len(corpus.entries),
+        "kept": len(pieces),
+        "dropped": len(corpus.dropped),
+        "works": len(works),
+        "pieces_sharing_a_work": sum(count for count in works.values() if count > 1),
+        "notes": sum(map(len, pieces)),
+        "hours": round(sum(piece.length_seconds for piece in pieces) / 3600, 2),
+        "time_base": asdict(corpus.base),
+        "onsets_on_beat_grid": round(corpus.on_grid, 4),
+        "instruments": dict(Counter(entry.instrument for entry in kept).most_common()),
+        "files_with_other_instruments_set_aside": sum(bool(entry.set_aside) for entry in kept),
+        "entries": [asdict(entry) for entry in corpus.entries],
+    }
+    if pieces:
+        pitch = np.concatenate([piece.pitch for piece in pieces])
+        velocity = np.concatenate([piece.velocity for piece in pieces])
+        result |= {
+            "pitch": {"lowest": int(pitch.min()), "highest": int(pitch.max())},
+            "notes_at_once": dict(sorted(Counter(simultaneous(piece) for piece in pieces).items())),
+            "notes_per_piece": quantiles([len(piece) for piece in pieces]),
+            "seconds_per_piece": quantiles([piece.length_seconds for piece in pieces]),
+            "note_seconds": quantiles(np.concatenate([piece.duration * piece.header.step_seconds for piece in pieces])),
+            "velocities": len(np.unique(velocity)),
+        }
+        if instrument := by_program(corpus.program):
+            outside = (pitch < instrument.lowest) | (pitch > instrument.highest)
+            result["share_of_notes_outside_the_instrument"] = round(float(outside.mean()), 5)
+    return result
+
+
+def quantiles(values: Any) -> dict[str, float]:
+    """Smallest, quartiles, largest."""
+    points = np.quantile(np.asarray(values, dtype=float), [0, 0.25, 0.5, 0.75, 1])
+    return dict(
+        zip(
+            ("smallest", "quarter", "median", "three_quarters", "largest"),
+            (round(float(point), 3) for point in points),
+            strict=True,
+        )
+    )

@@ -1,0 +1,123 @@
+"""Music files out of an archive, into a private folder, under names made here.
+
+No member's own name or link ever reaches the file system, so nothing is written elsewhere. What the
+members claim to hold is added up first, and what is written is counted, so an archive that would
+explode is refused.
+"""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from cadenza.errors import CadenzaError
+from cadenza.midi import ABC_SUFFIXES, MIDI_SUFFIXES
+from cadenza.settings import Settings
+
+ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
+MUSIC_SUFFIXES = MIDI_SUFFIXES + ABC_SUFFIXES
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A music file: its name within the source, and where to read it; `reason` if that cannot be."""
+
+    name: str
+    path: Path
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive; `data` is None where it cannot, or need not, be read."""
+
+    name: str
+    size: int
+    data: IO[bytes] | None
+
+
+def unpack(archive: Path, folder: Path, settings: Settings) -> list[SourceFile]:
+    """Write the archive's music files into `folder`; a damaged or exploding archive raises `CadenzaError`."""
+    limit = int(settings.corpus.max_archive_gigabytes * 1e9)
+    largest = int(settings.midi.max_megabytes * 1e6)
+    found: list[SourceFile] = []
+    claimed = 0
+    try:
+        for member in members(archive):
+            claimed += member.size
+            if claimed > limit:
+                raise CadenzaError(
+                    f"{archive}: it unpacks to more than {limit / 1e9:g} GB; raise corpus.max_archive_gigabytes if you trust it."
+                )
+            if not is_music(member.name):
+                continue
+            path = folder / f"{len(found):07d}{Path(member.name).suffix.lower()}"
+            reason = ""
+            if member.data is None:
+                reason = "it is encrypted in the archive; unpack it yourself"
+            elif member.size > largest:
+                reason = f"{member.size / 1e6:,.0f} MB, over midi.max_megabytes = {largest / 1e6:g}"
+            else:
+                with open(path, "wb") as out:
+                    copy(member.data, out, largest)
+            found.append(SourceFile(printable(member.name), path, reason))
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise CadenzaError(f"{archive}: damaged, or not an archive ({error}); get it again.") from None
+    except OSError as error:
+        raise CadenzaError(
+            f"{archive}: cannot unpack it ({error.strerror or error}); free space or get the archive again."
+        ) from None
+    return found
+
+
+def members(archive: Path) -> Iterator[Member]:
+    """The files of a zip or tar archive, in its order; links and devices are passed over."""
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as zipped:
+            for info in zipped.infolist():
+                if not info.is_dir():
+                    locked = bool(info.flag_bits & 1)
+                    yield Member(
+                        info.filename,
+                        info.file_size,
+                        None if locked or not is_music(info.filename) else zipped.open(info),
+                    )
+    else:
+        with tarfile.open(archive) as tarred:
+            for entry in tarred:
+                if entry.isfile():
+                    yield Member(entry.name, entry.size, tarred.extractfile(entry))
+
+
+def copy(source: IO[bytes], target: IO[bytes], most: int) -> None:
+    """Copy, at most one byte more than `most`, so that a lying size is noticed when the file is read."""
+    with source:
+        while most >= 0 and (block := source.read(min(1 << 20, most + 1))):
+            target.write(block)
+            most -= len(block)
+
+
+def is_archive(path: Path) -> bool:
+    return path.name.lower().endswith(ARCHIVE_SUFFIXES)
+
+
+def is_music(name: str) -> bool:
+    """Whether the name ends like music; macOS resource forks (``._name``) do not count."""
+    return name.lower().endswith(MUSIC_SUFFIXES) and not name.rpartition("/")[2].startswith("._")
+
+
+def printable(name: str) -> str:
+    """The name on one line: control characters and undecodable bytes as escapes.
+
+    >>> printable("two\\nlines")
+    'two\\\\nlines'
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
+        for letter in name
+    )

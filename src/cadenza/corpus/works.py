@@ -1,0 +1,98 @@
+"""Which pieces are the same work? Performances, transpositions and near-duplicates are grouped.
+
+A piece is the set of its pitch-interval n-grams, so neither key, tempo nor rhythm matters. Two
+pieces belong together if they share a large part of the smaller one's n-grams; groups are the
+connected components. An inverted index finds the candidates, so the cost grows with what is shared,
+not with the square of the number of pieces (cf. Uitdenbogerd & Zobel, 1999).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from cadenza.notes import Notes
+
+GRAM = 7
+SHARED = 0.28
+TOGETHER_SECONDS = 0.05
+COMMON = 200
+
+Groups = npt.NDArray[np.int64]
+
+
+def group_works(pieces: Sequence[Notes]) -> Groups:
+    """A group number for every piece, shape (P,), numbered in the order of first appearance.
+
+    >>> scale = Notes.of(range(20), range(60, 80), [1] * 20, [80] * 20)
+    >>> higher = Notes.of(range(20), range(65, 85), [1] * 20, [80] * 20)
+    >>> group_works([scale, higher]).tolist()
+    [0, 0]
+    """
+    grams = [interval_grams(piece) for piece in pieces]
+    pairs, shared = shared_grams(grams)
+    size = np.array([len(gram) for gram in grams])
+    smaller = np.minimum(size[pairs[:, 0]], size[pairs[:, 1]])
+    return components(len(pieces), pairs[shared >= SHARED * smaller])
+
+
+def interval_grams(piece: Notes) -> npt.NDArray[np.int64]:
+    """The distinct n-grams of intervals along the upper line, as numbers."""
+    intervals = np.diff(upper_line(piece)).astype(np.int64)
+    intervals = intervals[intervals != 0]
+    if len(intervals) < GRAM:
+        intervals = np.pad(intervals, (0, GRAM - len(intervals)))
+    windows = np.lib.stride_tricks.sliding_window_view(intervals + 128, GRAM)
+    weights = np.array([np.uint64(257) ** np.uint64(k) for k in range(GRAM)], dtype=np.uint64).view(np.int64)
+    return np.unique(windows @ weights)
+
+
+def upper_line(piece: Notes) -> npt.NDArray[np.int32]:
+    """Pitches of the notes beside which no higher one begins within `TOGETHER_SECONDS`.
+
+    Players do not strike the notes of a chord in the same order each time.
+    """
+    together = round(TOGETHER_SECONDS / piece.header.step_seconds)
+    heard = np.ones(len(piece), dtype=bool)
+    for distance in range(1, len(piece)):
+        close = piece.onset[distance:] - piece.onset[:-distance] <= together
+        if not close.any():
+            break
+        higher = piece.pitch[distance:] > piece.pitch[:-distance]
+        heard[:-distance] &= ~(close & higher)
+        heard[distance:] &= ~(close & ~higher)
+    return piece.pitch[heard]
+
+
+def shared_grams(grams: Sequence[npt.NDArray[np.int64]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Pairs of pieces, shape (K, 2), and the number of n-grams that each pair shares, shape (K,)."""
+    gram = np.concatenate(grams)
+    piece = np.repeat(np.arange(len(grams)), [len(one) for one in grams])
+    order = np.lexsort((piece, gram))
+    gram, piece = gram[order], piece[order]
+    found: list[npt.NDArray[np.int64]] = []
+    for distance in range(1, min(COMMON, len(gram))):
+        same = gram[distance:] == gram[:-distance]
+        if not same.any():
+            break
+        found.append(piece[:-distance][same] * len(grams) + piece[distance:][same])
+    keys, counts = np.unique(np.concatenate(found or [np.empty(0, np.int64)]), return_counts=True)
+    return np.stack([keys // len(grams), keys % len(grams)], axis=1), counts
+
+
+def components(size: int, pairs: npt.NDArray[np.int64]) -> Groups:
+    """Connected components of `size` nodes, by union–find (Tarjan, 1975)."""
+    parent = list(range(size))
+
+    def root(node: int) -> int:
+        while parent[node] != node:
+            parent[node] = parent[parent[node]]
+            node = parent[node]
+        return node
+
+    for left, right in pairs.tolist():
+        a, b = root(left), root(right)
+        parent[max(a, b)] = min(a, b)
+    return np.unique([root(node) for node in range(size)], return_inverse=True)[1].astype(np.int64)

@@ -1,0 +1,225 @@
+"""A model file that can be loaded anywhere, and the pieces it makes.
+
+The file is safetensors, so loading it cannot run code. Its header holds the format's version, the
+model's settings, what the corpus fixed (`Facts`), and the digest of the manifest it was trained on.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cadenza.corpus.scan import Progress
+from cadenza.errors import CadenzaError
+from cadenza.models import Model, build
+from cadenza.notes import Header, Notes, TimeBase, concatenate, from_first_onset, one_at_a_time, shift_time
+from cadenza.sample import sample
+from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings, nearest
+from cadenza.tokens import Representation, representation
+
+FORMAT, VERSION = "cadenza-model", "1"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a corpus fixes for its model: time base, program, usual tempo and metre, pitch range."""
+
+    source: str
+    unit: str
+    steps: int
+    program: int
+    tempo: float
+    meter: tuple[int, int] | None
+    lowest: int
+    highest: int
+
+    @property
+    def base(self) -> TimeBase:
+        return TimeBase("beats" if self.unit == "beats" else "seconds", self.steps)
+
+
+def facts_from(values: Mapping[str, Any]) -> Facts:
+    meter = values.get("meter")
+    return Facts(**{**values, "meter": tuple(meter) if meter else None})
+
+
+def fresh_model(settings: ModelSettings, tokens: Representation, seed: int) -> Model:
+    return build(settings, tokens.sizes, tokens.context_width, seed)
+
+
+def model_bytes(
+    weights: Mapping[str, Tensor],
+    model: ModelSettings,
+    tokens: TokenSettings,
+    facts: Facts,
+    manifest_sha256: str,
+    step: int,
+) -> bytes:
+    """The file of a model."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "model": model.model_dump_json(),
+        "tokens": tokens.model_dump_json(),
+        "facts": json.dumps(asdict(facts)),
+        "manifest_sha256": manifest_sha256,
+        "step": str(step),
+    }
+    return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, header)
+
+
+@dataclass(frozen=True)
+class Improviser:
+    """A loaded model with everything it needs to improvise."""
+
+    model: Model
+    settings: ModelSettings
+    tokens: TokenSettings
+    facts: Facts
+    manifest_sha256: str
+    step: int
+
+    @property
+    def representation(self) -> Representation:
+        return representation(self.tokens.representation, self.facts.base)
+
+    def midi_settings(self) -> MidiSettings:
+        """How to read a prompt for this model."""
+        base = self.facts.base
+        key = "steps_per_second" if base.unit == "seconds" else "steps_per_beat"
+        return MidiSettings.model_validate({key: base.steps})
+
+    def generate(self, count: int = 1, seed: int = 0, prompt: Notes | None = None, **sampling: float) -> list[Notes]:
+        """`count` pieces; `sampling` takes the keys of `SampleSettings`.
+
+        The notes of `prompt` come back untouched before each continuation. The same seed gives the
+        same pieces on the same machine, and piece k does not depend on `count`.
+        """
+        unknown = next((key for key in sampling if key not in SampleSettings.model_fields), None)
+        if unknown:
+            raise CadenzaError(
+                f"There is no sampling setting {unknown!r}{nearest(unknown, SampleSettings.model_fields)}."
+            )
+        stream = self.stream(SampleSettings.model_validate(sampling), count, seed, prompt)
+        while True:
+            try:
+                next(stream)
+            except StopIteration as stop:
+                return list(stop.value)
+
+    def stream(
+        self, settings: SampleSettings, count: int, seed: int, prompt: Notes | None = None
+    ) -> Generator[Progress, None, list[Notes]]:
+        """Like `generate`, with progress in steps of music made."""
+        tokens = self.representation
+        header = Header("", self.facts.base, prompt.header.tempo if prompt else self.facts.tempo, self.facts.meter)
+        limit = round(settings.seconds / header.step_seconds)
+        begin = self.check_prompt(prompt, limit, settings.seconds) if prompt is not None else 0
+        rows = (
+            tokens.encode(from_first_onset(prompt))[:-1]
+            if prompt is not None
+            else np.empty((0, len(tokens.sizes)), np.int16)
+        )
+        grammar = tokens.grammar(self.facts.lowest, self.facts.highest)
+        made: list[list[np.ndarray]] = [list(rows) for _ in range(count)]
+        clock = np.full(count, int(tokens.steps(rows).sum()))
+        for item, row in sample(
+            self.model, tokens, grammar, settings, count=count, seed=seed, steps=limit - begin, prompt=rows
+        ):
+            made[item].append(row)
+            clock[item] += int(tokens.steps(row[None])[0])
+            yield Progress("improvising", int(clock.sum()), limit * count)
+        return [self.finish(np.stack(piece) if piece else rows, len(rows), prompt, header, limit) for piece in made]
+
+    def check_prompt(self, prompt: Notes, limit: int, seconds: float) -> int:
+        """The step at which a prompt begins; one that cannot be continued raises `CadenzaError`."""
+        if not len(prompt):
+            raise CadenzaError("The prompt has no notes; give a MIDI file with at least one.")
+        if prompt.header.time_base != self.facts.base:
+            raise CadenzaError(
+                f"The prompt counts in {prompt.header.time_base}, the model in {self.facts.base}; read it with the model's time base."
+            )
+        if prompt.onset[-1] >= limit:
+            raise CadenzaError(
+                f"The prompt lasts {prompt.length_seconds:.0f} s, which leaves nothing of {seconds:g} s; pass a larger --seconds."
+            )
+        return int(prompt.onset[0])
+
+    def finish(self, rows: np.ndarray, prompt_rows: int, prompt: Notes | None, header: Header, limit: int) -> Notes:
+        """Rows to the finished piece: cut at `limit`, the prompt's own notes put back."""
+        piece = self.representation.decode(rows, header)
+        if prompt is None:
+            return one_at_a_time(cut(piece, limit))
+        known = self.representation.note_count(rows[:prompt_rows])
+        late = int(prompt.onset[-1]) - int(piece.onset[known - 1])
+        continuation = one_at_a_time(cut(shift_time(piece[slice(known, None)], late), limit))
+        sounding = (prompt.pitch == continuation.pitch[:, None]) & (
+            prompt.onset + prompt.duration > continuation.onset[:, None]
+        )
+        return concatenate([prompt, continuation[~sounding.any(axis=1)]])
+
+
+def cut(notes: Notes, limit: int) -> Notes:
+    """No note begins or sounds at `limit` or after."""
+    notes = notes[notes.onset < limit]
+    return Notes.of(
+        notes.onset, notes.pitch, np.minimum(notes.duration, limit - notes.onset), notes.velocity, notes.header
+    )
+
+
+def load_improviser(path: Path, device: str = "cpu") -> Improviser:
+    """Read a model file; anything else raises `CadenzaError` and runs nothing."""
+    try:
+        with open(path, "rb") as file:
+            begins = file.read(4)
+    except OSError as error:
+        raise CadenzaError(
+            f"{path}: cannot read this model ({error.strerror}); give a run folder or its model.safetensors."
+        ) from None
+    if begins[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        raise CadenzaError(f"{path}: a pickle, which could run any code and is never opened; give a model.safetensors.")
+    try:
+        with safe_open(path, "pt", device="cpu") as file:
+            header = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CadenzaError(
+            f"{path}: damaged or cut off ({str(error).splitlines()[0]}); copy it again or train anew."
+        ) from None
+    if header.get("format") != FORMAT:
+        raise CadenzaError(f"{path}: not a Cadenza model; give the model.safetensors of a run.")
+    if header.get("version") != VERSION:
+        raise CadenzaError(
+            f"{path}: a model of format {header.get('version')}, this Cadenza reads {VERSION}; use the matching release or train anew."
+        )
+    return from_header(path, header, weights, device)
+
+
+def from_header(path: Path, header: Mapping[str, str], weights: Mapping[str, Tensor], device: str) -> Improviser:
+    try:
+        settings = ModelSettings.model_validate_json(header["model"])
+        tokens = TokenSettings.model_validate_json(header["tokens"])
+        facts = facts_from(json.loads(header["facts"]))
+        model = fresh_model(settings, representation(tokens.representation, facts.base), seed=0)
+        model.load_state_dict(dict(weights))
+        return Improviser(
+            model.to(torch.device(device)).eval(),
+            settings,
+            tokens,
+            facts,
+            header["manifest_sha256"],
+            int(header["step"]),
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise CadenzaError(
+            f"{path}: its header and its weights do not fit together ({str(error).splitlines()[0]}); copy it again or train anew."
+        ) from None

@@ -1,0 +1,29 @@
+"""A stack of LSTM layers (Hochreiter & Schmidhuber, 1997) over note rows.
+
+The study's network is this trunk at 3 layers of 256 with dropout between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from cadenza.models.contract import RowEmbedding, State, Trunk
+from cadenza.settings import ModelSettings
+
+
+class LSTMTrunk(Trunk):
+    """State: the hidden and cell vectors of each layer, so its size never grows."""
+
+    def __init__(self, settings: ModelSettings, sizes: Sequence[int], context_width: int) -> None:
+        super().__init__()
+        self.width = settings.width
+        self.embed = RowEmbedding(sizes, context_width, settings.width)
+        between = settings.dropout if settings.layers > 1 else 0.0
+        self.layers = nn.LSTM(settings.width, settings.width, settings.layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State) -> tuple[Tensor, State]:
+        hidden_BTD, state = self.layers(self.dropout(self.embed(ids_BTF, context_BTC)), state)
+        return self.dropout(hidden_BTD), state

@@ -1,0 +1,170 @@
+"""The only musical data: an immutable table of notes with a piece header.
+
+In and out: four int32 columns of equal length N (onset, pitch, duration, velocity), sorted by onset,
+then pitch. Onsets and durations count integer steps of the header's time base. No files here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cadenza.errors import CadenzaError
+
+Column = npt.NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class TimeBase:
+    """What one step is: 1 / `steps` of a second, or of a beat (a quarter note)."""
+
+    unit: Literal["seconds", "beats"] = "seconds"
+    steps: int = 100
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a piece beside its notes.
+
+    `tempo` is in quarter notes per minute and gives beats their length in seconds; `meter` is
+    (numerator, denominator), or None where unknown; `downbeat` is the step of the first bar line.
+    """
+
+    name: str = ""
+    time_base: TimeBase = TimeBase()
+    tempo: float = 120.0
+    meter: tuple[int, int] | None = None
+    downbeat: int = 0
+
+    @property
+    def step_seconds(self) -> float:
+        """Length of one step, seconds."""
+        beat_seconds = 60.0 / self.tempo
+        return (1.0 if self.time_base.unit == "seconds" else beat_seconds) / self.time_base.steps
+
+    @property
+    def bar(self) -> int | None:
+        """Length of a bar, steps; None where no bar is known."""
+        if self.meter is None or self.time_base.unit == "seconds":
+            return None
+        return self.time_base.steps * 4 * self.meter[0] // self.meter[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Notes:
+    """N notes of one piece; build it with `Notes.of`."""
+
+    onset: Column
+    pitch: Column
+    duration: Column
+    velocity: Column
+    header: Header = field(default_factory=Header)
+
+    @classmethod
+    def of(
+        cls,
+        onset: npt.ArrayLike,
+        pitch: npt.ArrayLike,
+        duration: npt.ArrayLike,
+        velocity: npt.ArrayLike,
+        header: Header | None = None,
+    ) -> Notes:
+        """Sort, check and freeze four columns; a value out of range raises `CadenzaError`.
+
+        >>> Notes.of(onset=[4, 0], pitch=[62, 60], duration=[4, 4], velocity=[80, 80]).pitch
+        array([60, 62], dtype=int32)
+        """
+        columns = [np.asarray(column, dtype=np.int64).ravel() for column in (onset, pitch, duration, velocity)]
+        if len({len(column) for column in columns}) > 1:
+            raise CadenzaError("The columns of a piece have different lengths; give one value per note in each.")
+        for column, name, low, high in zip(columns, COLUMNS, LOWEST, HIGHEST, strict=True):
+            if len(column) and (column.min() < low or column.max() > high):
+                raise CadenzaError(f"A note's {name} lies outside {low}…{high}.")
+        order = np.lexsort((columns[3], columns[2], columns[1], columns[0]))
+        frozen = [column[order].astype(np.int32) for column in columns]
+        for values in frozen:
+            values.setflags(write=False)
+        return cls(frozen[0], frozen[1], frozen[2], frozen[3], header or Header())
+
+    def __len__(self) -> int:
+        return len(self.onset)
+
+    def __getitem__(self, rows: slice | npt.NDArray[np.bool_]) -> Notes:
+        """Some of the notes, in order."""
+        return Notes(self.onset[rows], self.pitch[rows], self.duration[rows], self.velocity[rows], self.header)
+
+    @property
+    def end(self) -> int:
+        """The step at which the last note stops; 0 for no notes."""
+        return int((self.onset + self.duration).max(initial=0))
+
+    @property
+    def length_seconds(self) -> float:
+        """Time from step 0 to the end of the last note, seconds."""
+        return self.end * self.header.step_seconds
+
+    def same_as(self, other: Notes) -> bool:
+        """Whether every column is equal; headers may differ."""
+        return all(np.array_equal(a, b) for a, b in zip(self.columns, other.columns, strict=True))
+
+    @property
+    def columns(self) -> tuple[Column, Column, Column, Column]:
+        return self.onset, self.pitch, self.duration, self.velocity
+
+
+COLUMNS = ("onset", "pitch", "duration", "velocity")
+LOWEST = (0, 0, 1, 1)
+HIGHEST = (2**31 - 1, 127, 2**31 - 1, 127)
+
+
+def shift_time(notes: Notes, steps: int) -> Notes:
+    """Move every note later by `steps` (earlier if negative); the bar lines move along.
+
+    >>> shift_time(Notes.of([4], [60], [4], [80]), -4).onset
+    array([0], dtype=int32)
+    """
+    header = replace(notes.header, downbeat=notes.header.downbeat + steps)
+    return Notes.of(notes.onset.astype(np.int64) + steps, *notes.columns[1:], header=header)
+
+
+def from_first_onset(notes: Notes) -> Notes:
+    """Drop the silence before the first note."""
+    return shift_time(notes, -int(notes.onset[0])) if len(notes) else notes
+
+
+def concatenate(pieces: Sequence[Notes]) -> Notes:
+    """All notes of several pieces on one time line, under the first piece's header."""
+    onset, pitch, duration, velocity = (np.concatenate([piece.columns[i] for piece in pieces]) for i in range(4))
+    return Notes.of(onset, pitch, duration, velocity, pieces[0].header)
+
+
+def one_at_a_time(notes: Notes) -> Notes:
+    """Let no two notes of one pitch overlap, as no key or string can sound twice.
+
+    Equal pitches at one onset become one note (the longest, at the loudest velocity); an earlier
+    note is cut where the next one of its pitch begins.
+    """
+    order = np.lexsort((notes.duration, notes.onset, notes.pitch))
+    onset, pitch, duration, velocity = (column[order] for column in notes.columns)
+    first = np.ones(len(onset), dtype=bool)
+    first[1:] = (onset[1:] != onset[:-1]) | (pitch[1:] != pitch[:-1])
+    if len(onset):
+        velocity = np.maximum.reduceat(velocity, np.flatnonzero(first))
+    last = np.roll(first, -1)
+    onset, pitch, duration = onset[last], pitch[last], duration[last]
+    follows = pitch[1:] == pitch[:-1]
+    duration = duration.copy()
+    duration[:-1][follows] = np.minimum(duration[:-1], np.diff(onset))[follows]
+    return Notes.of(onset, pitch, duration, velocity, header=notes.header)
+
+
+def simultaneous(notes: Notes) -> int:
+    """The largest number of notes that sound at once."""
+    times = np.concatenate([notes.onset, notes.onset + notes.duration])
+    changes = np.concatenate([np.ones(len(notes), int), -np.ones(len(notes), int)])
+    order = np.lexsort((changes, times))
+    return int(np.cumsum(changes[order]).max(initial=0))

@@ -1,0 +1,236 @@
+"""Every setting of Cadenza, in frozen models, one per consumer, in the order of the modules.
+
+In: a preset's name, a TOML file, ``section.key=value`` assignments (later ones win).
+Out: one validated `Settings`. A wrong key or value is a `CadenzaError` naming the nearest key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cadenza.errors import CadenzaError
+
+
+class Section(BaseModel):
+    """Frozen; an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class MidiSettings(Section):
+    """How a file becomes notes."""
+
+    instrument: str = Field(
+        "auto", description="auto (the one with most notes in a file), all, or a General MIDI name or program number."
+    )
+    drums: Literal["drop", "keep"] = Field("drop", description="What happens to percussion tracks.")
+    pedal: Literal["extend", "ignore"] = Field("extend", description="Whether the sustain pedal lengthens notes.")
+    time_base: Literal["auto", "seconds", "beats"] = Field(
+        "auto", description="Count time in seconds (performances) or beats (scores)."
+    )
+    steps_per_second: int = Field(100, ge=10, le=1000, description="Time grid of performances, steps per second.")
+    steps_per_beat: int = Field(24, ge=4, le=96, description="Time grid of scores, steps per quarter note.")
+    max_megabytes: float = Field(32, gt=0, description="Largest file that is read, megabytes.")
+    max_seconds: float = Field(20, gt=0, description="Longest time one file may take to read, seconds.")
+
+
+class CorpusSettings(Section):
+    """Which pieces are kept, and how they are split."""
+
+    min_notes: int = Field(8, ge=1, description="Pieces with fewer notes are left out.")
+    max_notes: int = Field(100_000, ge=1, description="Pieces with more notes are left out.")
+    max_minutes: float = Field(180, gt=0, description="Longer pieces are left out, minutes.")
+    max_archive_gigabytes: float = Field(
+        8, gt=0, description="An archive whose music unpacks to more is refused, gigabytes."
+    )
+    validation: float = Field(
+        0.1, ge=0, lt=0.5, description="Share of the pieces held out for validation, split by work."
+    )
+    test: float = Field(
+        0.1, ge=0, lt=0.5, description="Share of the pieces held out for the final test, split by work."
+    )
+    workers: int = Field(0, ge=0, description="Reading processes; 0 takes one per core.")
+
+
+class TokenSettings(Section):
+    """How notes become ids."""
+
+    representation: Literal["notes"] = Field("notes", description="The table of ids that stands for a piece.")
+
+
+class BatchSettings(Section):
+    """How ids become training batches."""
+
+    rows: int = Field(128, ge=2, description="Longest window, rows (notes).")
+    size: int = Field(32, ge=1, description="Windows in a batch.")
+
+
+class ModelSettings(Section):
+    """The network."""
+
+    trunk: Literal["lstm"] = Field("lstm", description="The sequence model.")
+    layers: int = Field(3, ge=1, le=64, description="Layers of the trunk.")
+    width: int = Field(256, ge=8, le=8192, description="Hidden units of a layer.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Share of activations dropped in training.")
+
+
+class TrainSettings(Section):
+    """The optimisation."""
+
+    minutes: float = Field(
+        10, gt=0, description="Wall time for training, minutes; the number of steps is derived from it."
+    )
+    steps: int = Field(0, ge=0, description="Number of steps; 0 derives it from the minutes.")
+    learning_rate: float = Field(3e-3, gt=0, description="Peak learning rate (AdamW).")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay (AdamW).")
+    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    evaluations: int = Field(20, ge=1, description="How often validation is scored during a run.")
+    device: Literal["auto", "cpu", "cuda", "mps"] = Field(
+        "auto", description="Where the network runs; auto takes a GPU if there is one."
+    )
+    threads: int = Field(0, ge=0, description="Threads for the network on a CPU; 0 takes one per core.")
+    seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of the data.")
+
+
+class SampleSettings(Section):
+    """How the model improvises."""
+
+    temperature: float = Field(
+        0.95, ge=0, le=10, description="Below 1 plays safe, above 1 takes risks; 0 always takes the likeliest."
+    )
+    top_k: int = Field(0, ge=0, description="Choose among the k likeliest ids only; 0 is off.")
+    top_p: float = Field(
+        1.0, gt=0, le=1, description="Choose among the likeliest ids that hold this probability (nucleus)."
+    )
+    min_p: float = Field(0.0, ge=0, lt=1, description="Drop ids less likely than this share of the likeliest.")
+    seconds: float = Field(60, gt=0, le=3600, description="Longest piece, seconds; the model may end sooner.")
+    count: int = Field(4, ge=1, le=10_000, description="Pieces made at the end of a run.")
+
+
+class AudioSettings(Section):
+    """How notes become sound."""
+
+    soundfont: str = Field(
+        "", description="Path of an SF2 or SF3 file; empty takes the one that comes with pretty_midi."
+    )
+    sample_rate: int = Field(44_100, ge=8_000, le=96_000, description="Samples per second.")
+    loudness: float = Field(-18.0, ge=-60, le=-5, description="Integrated loudness, LUFS (ITU-R BS.1770).")
+
+
+class Settings(Section):
+    """All sections together.
+
+    >>> Settings().model.layers
+    3
+    """
+
+    midi: MidiSettings = MidiSettings()
+    corpus: CorpusSettings = CorpusSettings()
+    tokens: TokenSettings = TokenSettings()
+    batches: BatchSettings = BatchSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    sample: SampleSettings = SampleSettings()
+    audio: AudioSettings = AudioSettings()
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "tiny": {"model": {"layers": 1, "width": 128}},
+    "small": {},
+}
+
+
+def build(
+    preset: str = "small",
+    config: Path | None = None,
+    assignments: Iterable[str] = (),
+    **sections: Mapping[str, Any],
+) -> Settings:
+    """Layer preset, TOML file, assignments and keyword sections into one `Settings`.
+
+    >>> build("tiny", assignments=["train.minutes=2"]).train.minutes
+    2.0
+    """
+    if preset not in PRESETS:
+        raise CadenzaError(f"There is no preset {preset!r}{nearest(preset, PRESETS)}; presets: {', '.join(PRESETS)}.")
+    layers: list[Mapping[str, Any]] = [PRESETS[preset]]
+    if config is not None:
+        layers.append(read_toml(config))
+    layers.extend(parse_assignment(text) for text in assignments)
+    layers.append(sections)
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, values in layer.items():
+            if not isinstance(values, Mapping):
+                raise CadenzaError(
+                    f"{section!r} is not in a section; write it as section.key{nearest(section, Settings.model_fields)}."
+                )
+            merged.setdefault(section, {}).update(values)
+    return validate(merged)
+
+
+def validate(values: Mapping[str, Mapping[str, Any]]) -> Settings:
+    """Check nested values; the first fault becomes one sentence."""
+    for section, entries in values.items():
+        if section not in Settings.model_fields:
+            raise CadenzaError(
+                f"There is no section {section!r}{nearest(section, Settings.model_fields)}; sections: {', '.join(Settings.model_fields)}."
+            )
+        known = section_fields(section)
+        for key in entries:
+            if key not in known:
+                raise CadenzaError(
+                    f"There is no setting {section}.{key}{nearest(key, known)}; {section} has: {', '.join(known)}."
+                )
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise CadenzaError(f"{place} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}.") from None
+
+
+def section_fields(section: str) -> Mapping[str, Any]:
+    model = Settings.model_fields[section].annotation
+    assert isinstance(model, type) and issubclass(model, Section)
+    return model.model_fields
+
+
+def parse_assignment(text: str) -> dict[str, dict[str, Any]]:
+    """``section.key=value`` as a nested mapping; the value is read as TOML, else as text.
+
+    >>> parse_assignment("midi.instrument=violin")
+    {'midi': {'instrument': 'violin'}}
+    """
+    path, equals, value = text.partition("=")
+    section, dot, key = path.strip().partition(".")
+    if not (equals and dot and section and key):
+        raise CadenzaError(f"{text!r} is not an assignment; write section.key=value, for example train.minutes=5.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    return {section: {key: parsed}}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CadenzaError(
+            f"{path}: cannot read these settings ({error.strerror}); give the path of a TOML file."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CadenzaError(f"{path}: not a TOML file ({error}); see the guide for an example.") from None
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """``, did you mean 'x'?`` or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,56 @@
+"""Bins for times and velocities: fine where the ear is fine, coarse where it is not.
+
+Times are integer steps. Near zero every step has its own bin, so that what is small is exact; wider
+bins follow. The widest stays narrow enough that half of it goes unnoticed in a long note.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from cadenza.notes import TimeBase
+
+Values = npt.NDArray[np.int64]
+
+TIME_VALUES = 64
+VELOCITY_WIDTH = 4
+
+
+def time_values(base: TimeBase, first: int) -> Values:
+    """The times that have an id, ascending from `first` (0 for shifts, 1 for durations), steps.
+
+    Seconds: 10 ms apart to 200 ms, then by a constant ratio to 4 s, `TIME_VALUES` values in all.
+    Beats: every step to one beat, sixteenths and their triplets to 4, eighths to 8, beats to 16.
+
+    >>> time_values(TimeBase("seconds", 100), 0)[[0, 20, -1]]
+    array([  0,  20, 400])
+    """
+    if base.unit == "seconds":
+        fine = np.arange(first, base.steps // 5 + 1)
+        ratio = np.geomspace(fine[-1], 4 * base.steps, TIME_VALUES - len(fine) + 1)[1:]
+        coarse = np.maximum(np.rint(ratio).astype(np.int64), fine[-1] + 1 + np.arange(len(ratio)))
+        return np.concatenate([fine, coarse]) if len(fine) < TIME_VALUES else fine
+    beat = base.steps
+    steps = np.arange(first, 16 * beat + 1)
+    fits = steps <= beat
+    fits |= (steps <= 4 * beat) & ((steps * 6 % beat == 0) | (steps * 4 % beat == 0))
+    fits |= (steps <= 8 * beat) & (steps * 2 % beat == 0)
+    fits |= steps % beat == 0
+    return steps[fits]
+
+
+def nearest_bin(values: Values) -> Values:
+    """A table from each time 0…last value to the index of the nearest value (the lower if halfway)."""
+    edges = (values[1:] + values[:-1]) / 2
+    return np.searchsorted(edges, np.arange(values[-1] + 1), side="left")
+
+
+def velocity_bin(velocity: Values) -> Values:
+    """1…127 to 0…31."""
+    return velocity // VELOCITY_WIDTH
+
+
+def bin_velocity(index: Values) -> Values:
+    """The velocity that stands for a bin."""
+    return index * VELOCITY_WIDTH + VELOCITY_WIDTH // 2

@@ -1,0 +1,166 @@
+"""`notes`: one row per note, four fields: shift since the previous onset, pitch, duration, velocity.
+
+In and out: `Notes` of N notes <-> int16 ids of shape (rows, 4). The shift field has two ids beyond
+its time values: REST (the longest shift passes without a note; such rows split gaps that are longer
+still) and END (the last row). Rows with either score only that field. Every field's start id, one
+past its last, stands for "before the piece" and fills the unscored fields.
+
+Shifts are quantised against the *decoded* clock, so rounding never accumulates. Simultaneous notes
+stay simultaneous: their shift is always 0.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property, lru_cache
+from itertools import accumulate
+
+import numpy as np
+import numpy.typing as npt
+
+from cadenza.notes import Header, Notes, TimeBase, one_at_a_time
+from cadenza.tokens.bins import bin_velocity, nearest_bin, time_values, velocity_bin
+from cadenza.tokens.grammar import Grammar
+
+Rows = npt.NDArray[np.int16]
+
+SHIFT, PITCH, DURATION, VELOCITY = range(4)
+
+
+class NoteRows:
+    """The representation on one time base.
+
+    >>> piece = Notes.of(onset=[0, 50], pitch=[60, 64], duration=[50, 50], velocity=[80, 80])
+    >>> NoteRows(TimeBase()).encode(piece).shape
+    (3, 4)
+    """
+
+    name = "notes"
+    fields = ("shift", "pitch", "duration", "velocity")
+
+    def __init__(self, base: TimeBase) -> None:
+        self.base = base
+        self.shifts = time_values(base, first=0)
+        self.durations = time_values(base, first=1)
+        self.rest = len(self.shifts)
+        self.end = self.rest + 1
+        self.sizes = (self.end + 1, 128, len(self.durations), 32)
+        self.start_row: Rows = np.array(self.sizes, dtype=np.int16)
+
+    @cached_property
+    def longest(self) -> int:
+        """The longest shift, steps; longer gaps are split by REST rows."""
+        return int(self.shifts[-1])
+
+    def encode(self, notes: Notes) -> Rows:
+        """Ids of shape (notes + rests + 1, 4); the last row is END."""
+        onset, pitch, duration, velocity = self._on_clock(notes)
+        gaps = np.diff(onset, prepend=0)
+        rests = np.maximum(-(-gaps // self.longest) - 1, 0)
+        rows = np.empty((len(onset) + int(rests.sum()) + 1, 4), dtype=np.int16)
+        rows[:] = self.start_row
+        rows[:, SHIFT] = self.rest
+        rows[-1, SHIFT] = self.end
+        at = np.arange(len(onset)) + np.cumsum(rests)
+        rows[at, SHIFT] = _bins(self.base, 0)[gaps - rests * self.longest]
+        rows[at, PITCH] = pitch
+        rows[at, DURATION] = _bins(self.base, 1)[np.minimum(duration, self.durations[-1])]
+        rows[at, VELOCITY] = velocity_bin(velocity)
+        return rows
+
+    def decode(self, rows: Rows, header: Header | None = None) -> Notes:
+        """Notes of rows; what follows END is ignored."""
+        ended = np.flatnonzero(rows[:, SHIFT] == self.end)
+        rows = rows[: ended[0]] if len(ended) else rows
+        onset = np.cumsum(self.steps(rows))
+        sounds = rows[:, SHIFT] < self.rest
+        kept = rows[sounds].astype(np.int64)
+        header = header or Header(time_base=self.base)
+        return Notes.of(
+            onset[sounds], kept[:, PITCH], self.durations[kept[:, DURATION]], bin_velocity(kept[:, VELOCITY]), header
+        )
+
+    def scored(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which ids of the rows count in a likelihood, shape (N, 4)."""
+        mask = np.ones(rows.shape, dtype=bool)
+        mask[rows[:, SHIFT] >= self.rest, PITCH:] = False
+        return mask
+
+    def note_count(self, rows: Rows) -> int:
+        return int((rows[:, SHIFT] < self.rest).sum())
+
+    @property
+    def context_width(self) -> int:
+        """Columns of `context`: none for performances, metre for scores."""
+        return 2 * len(CONTEXT_BEATS) if self.base.unit == "beats" else 0
+
+    def context(self, rows: Rows) -> npt.NDArray[np.float32]:
+        """Where each row's onset lies in periods of `CONTEXT_BEATS`, as sine and cosine, (N, C).
+
+        It follows from the rows before and including each row, so it is given, never predicted.
+        """
+        if self.base.unit == "seconds":
+            return np.empty((len(rows), 0), dtype=np.float32)
+        beats = np.cumsum(self.steps(rows)) / self.base.steps
+        angles = 2 * np.pi * beats[:, None] / np.array(CONTEXT_BEATS)
+        return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+
+    def grammar(self, lowest: int = 0, highest: int = 127) -> Grammar:
+        """The rules of this table, for a pitch range."""
+        return Grammar(self.sizes, self.rest, self.end, lowest, highest)
+
+    def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """How far each row moves the clock; start and END rows do not. Shape (N,)."""
+        return np.append(self.shifts, [self.longest, 0, 0])[rows[:, SHIFT]]
+
+    def _on_clock(self, notes: Notes) -> tuple[npt.NDArray[np.int64], ...]:
+        """The columns with onsets as decoded, in row order, one note per onset and pitch."""
+        onset, pitch, duration, velocity = (column.astype(np.int64) for column in notes.columns)
+        onset = self._decoded_onsets(onset)
+        repeated = (np.diff(onset) == 0) & (np.diff(pitch) <= 0)
+        if repeated.any():  # rounding has put notes of two onsets on one
+            merged = one_at_a_time(Notes.of(onset, pitch, duration, velocity))
+            return tuple(column.astype(np.int64) for column in merged.columns)
+        return onset, pitch, duration, velocity
+
+    def _decoded_onsets(self, onset: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Each distinct onset moved to what the decoder's clock will show.
+
+        The error after a note depends on the error before it, so this is a scan; its one step is a
+        table look-up.
+        """
+        begins = np.diff(onset, prepend=-1) != 0
+        distinct = onset[begins]
+        gaps = np.diff(distinct, prepend=0)
+        inside = np.where(gaps > self.longest, (gaps - 1) % self.longest + 1 + self.longest, gaps)
+        error_after = _errors(self.base)
+        errors = np.fromiter(
+            accumulate(inside.tolist(), lambda error, gap: error_after[gap - error], initial=0), np.int64, len(gaps) + 1
+        )
+        return (distinct + errors[1:])[np.cumsum(begins) - 1]
+
+
+CONTEXT_BEATS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0)
+"""Periods of the metre and the phrase, quarter notes."""
+
+
+@lru_cache
+def _bins(base: TimeBase, first: int) -> npt.NDArray[np.int64]:
+    """Time to index of the nearest time value."""
+    return nearest_bin(time_values(base, first))
+
+
+@lru_cache
+def _errors(base: TimeBase) -> list[int]:
+    """The clock's error (decoded minus true, steps) after a wanted shift d, at index d.
+
+    Index 0…2·longest+slack are wanted shifts; negative indices count back from the list's end and
+    mean that the clock is ahead: the shift is then 0 and the error what remains.
+    """
+    values = time_values(base, first=0)
+    longest = int(values[-1])
+    slack = longest
+    wanted = np.arange(2 * longest + slack)
+    within = np.where(wanted > longest, (wanted - 1) % longest + 1, wanted)
+    after = values[_bins(base, 0)[within]] - within
+    ahead = np.arange(slack, 0, -1)
+    return np.concatenate([after, ahead]).tolist()
