@@ -1,8 +1,8 @@
 """Encoded pieces on disk to seeded training windows.
 
 `Tables` holds the rows of all pieces, one after the other, memory-mapped, shape (rows, F). A
-training epoch visits every row of every piece once: each piece is cut at a random phase into windows
-of at most `rows` rows, windows of like length share a batch, and the batches come in random order.
+training epoch visits every row of every piece once: each piece is cut, a little differently each time,
+into windows of at most `rows` rows, windows of like length share a batch, and the batches come in random order.
 All of it follows from (seed, epoch), so any step can be drawn again without the ones before it.
 """
 
@@ -90,16 +90,16 @@ def epoch_windows(
 ) -> list[list[Window]]:
     """One epoch's batches as windows; every row of every piece stands in exactly one of them.
 
-    A piece of n rows becomes ceil(n / rows) windows of nearly equal length, its cuts shifted by a
-    random phase where it is long enough.
+    A piece becomes as few windows as possible, of nearly equal length, its cuts moved at random as
+    far as the longest window allows.
     """
     windows: list[Window] = []
     for index, length in zip(pieces.tolist(), lengths.tolist(), strict=True):
         count = -(-length // rows)
-        stride = -(-length // count)
-        phase = int(rng.integers(stride // 2, stride + 1)) if count > 1 else stride
-        cuts = [0, *range(phase, length, stride), length]
-        windows.extend((index, start, stop) for start, stop in pairwise(cuts))
+        slack = min(length // count // 4, (rows - -(-length // count)) // 2)
+        cuts = np.linspace(0, length, count + 1).astype(np.int64)
+        cuts[1:-1] += rng.integers(-slack, slack + 1, count - 1)
+        windows.extend((index, start, stop) for start, stop in pairwise(cuts.tolist()))
     order = rng.permutation(len(windows))
     order = order[np.argsort([windows[i][2] - windows[i][1] for i in order], kind="stable")]
     batches = [[windows[i] for i in order[first : first + size]] for first in range(0, len(order), size)]

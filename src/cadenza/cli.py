@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="cadenza",
     help="Learn the music in a folder of MIDI files and improvise new pieces.",
-    no_args_is_help=True, rich_markup_mode=None,
+    no_args_is_help=True,
+    rich_markup_mode=None,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -137,7 +138,7 @@ def inspect(
         with open_source(source, settings) as files:
             return (yield from scan(files, settings))
 
-    found = findings(terminal.finish(work()))
+    found = findings(terminal.finish(work(), terminal.errors))
     if as_json:
         print(json.dumps(found, indent=1))
     else:

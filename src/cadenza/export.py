@@ -61,6 +61,6 @@ def piece(
         else:
             from cadenza import plot
 
-            figure = plot.piano_roll(notes, stem.name, prompt_notes) if figure is None else figure
+            figure = plot.piano_roll(notes, prompt_notes=prompt_notes) if figure is None else figure
             data = plot.to_bytes(figure, kind)
         yield write(stem.with_name(f"{stem.name}.{kind}"), data)

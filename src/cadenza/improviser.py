@@ -23,10 +23,10 @@ from cadenza.errors import CadenzaError
 from cadenza.models import Model, build
 from cadenza.notes import Header, Notes, TimeBase, concatenate, from_first_onset, one_at_a_time, shift_time
 from cadenza.sample import sample
-from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings, nearest
+from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings, validate
 from cadenza.tokens import Representation, representation
 
-FORMAT, VERSION = "cadenza-model", "1"
+FORMAT, VERSION = "cadenza-model", 1
 
 
 @dataclass(frozen=True)
@@ -64,17 +64,17 @@ def model_bytes(
     manifest_sha256: str,
     step: int,
 ) -> bytes:
-    """The file of a model."""
+    """The file of a model; the same model gives the same bytes."""
     header = {
-        "format": FORMAT,
         "version": VERSION,
-        "model": model.model_dump_json(),
-        "tokens": tokens.model_dump_json(),
-        "facts": json.dumps(asdict(facts)),
+        "model": model.model_dump(),
+        "tokens": tokens.model_dump(),
+        "facts": asdict(facts),
         "manifest_sha256": manifest_sha256,
-        "step": str(step),
+        "step": step,
     }
-    return save({name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, header)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    return save(tensors, {FORMAT: json.dumps(header)})  # one entry, since safetensors keeps no order
 
 
 @dataclass(frozen=True)
@@ -104,12 +104,8 @@ class Improviser:
         The notes of `prompt` come back untouched before each continuation. The same seed gives the
         same pieces on the same machine, and piece k does not depend on `count`.
         """
-        unknown = next((key for key in sampling if key not in SampleSettings.model_fields), None)
-        if unknown:
-            raise CadenzaError(
-                f"There is no sampling setting {unknown!r}{nearest(unknown, SampleSettings.model_fields)}."
-            )
-        stream = self.stream(SampleSettings.model_validate(sampling), count, seed, prompt)
+        settings = validate({"sample": {**sampling, "count": count}}).sample
+        stream = self.stream(settings, count, seed, prompt)
         while True:
             try:
                 next(stream)
@@ -195,20 +191,21 @@ def load_improviser(path: Path, device: str = "cpu") -> Improviser:
         raise CadenzaError(
             f"{path}: damaged or cut off ({str(error).splitlines()[0]}); copy it again or train anew."
         ) from None
-    if header.get("format") != FORMAT:
+    if FORMAT not in header:
         raise CadenzaError(f"{path}: not a Cadenza model; give the model.safetensors of a run.")
+    return from_header(path, json.loads(header[FORMAT]), weights, device)
+
+
+def from_header(path: Path, header: Mapping[str, str], weights: Mapping[str, Tensor], device: str) -> Improviser:
+    """The model of a header and its weights."""
     if header.get("version") != VERSION:
         raise CadenzaError(
             f"{path}: a model of format {header.get('version')}, this Cadenza reads {VERSION}; use the matching release or train anew."
         )
-    return from_header(path, header, weights, device)
-
-
-def from_header(path: Path, header: Mapping[str, str], weights: Mapping[str, Tensor], device: str) -> Improviser:
     try:
-        settings = ModelSettings.model_validate_json(header["model"])
-        tokens = TokenSettings.model_validate_json(header["tokens"])
-        facts = facts_from(json.loads(header["facts"]))
+        settings = ModelSettings.model_validate(header["model"])
+        tokens = TokenSettings.model_validate(header["tokens"])
+        facts = facts_from(header["facts"])
         model = fresh_model(settings, representation(tokens.representation, facts.base), seed=0)
         model.load_state_dict(dict(weights))
         return Improviser(

@@ -16,6 +16,7 @@ base is known. The rules, each of which has a test:
 
 from __future__ import annotations
 
+import stat
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -170,25 +171,24 @@ def open_score(data: bytes, name: str) -> symusic.Score:
 
 def parts_of(raw: symusic.Score, settings: MidiSettings) -> dict[int, Part]:
     """Merge the tracks of each program."""
-    tracks: dict[int, list[Part]] = {}
+    tracks: dict[int, list[tuple[npt.NDArray[np.int32 | np.int8], ...]]] = {}
     for track in raw.tracks:
         if len(track.notes):
             columns = track.notes.numpy()
-            start = columns["time"].astype(np.int64)
-            end = start + columns["duration"]
+            end = columns["time"].astype(np.int64) + columns["duration"]
             if settings.pedal == "extend" and len(track.controls):
                 end = hold(end, *pedal_down(track))
-            part = Part(start, end, columns["pitch"].astype(np.int64), columns["velocity"].astype(np.int64))
-            heard = (part.velocity > 0) & (part.start >= 0) & (part.pitch >= 0)
-            part = Part(*(getattr(part, column)[heard] for column in Part.__dataclass_fields__))
+            part = (columns["time"], end, columns["pitch"], columns["velocity"])
             tracks.setdefault(DRUMS if track.is_drum else track.program, []).append(part)
-    return {
-        program: Part(
-            *(np.concatenate([getattr(part, column) for part in parts]) for column in Part.__dataclass_fields__)
-        )
-        for program, parts in tracks.items()
-        if sum(map(len, parts))
-    }
+    merged = {program: merge(parts) for program, parts in tracks.items()}
+    return {program: part for program, part in merged.items() if len(part)}
+
+
+def merge(tracks: list[tuple[npt.NDArray[np.int32 | np.int8], ...]]) -> Part:
+    """The columns of several tracks in one part, without notes that cannot be heard."""
+    start, end, pitch, velocity = (np.concatenate(columns).astype(np.int64) for columns in zip(*tracks, strict=True))
+    heard = (velocity > 0) & (start >= 0) & (pitch >= 0)
+    return Part(start[heard], end[heard], pitch[heard], velocity[heard])
 
 
 def pedal_down(track: symusic.core.TrackTick) -> tuple[Ticks, Ticks]:
@@ -217,7 +217,8 @@ def parse_abc(text: str, name: str, settings: MidiSettings) -> list[Score]:
     The converter sees only names made here, in a private folder, and no shell; tunes in which it
     meets a broken rhythm or a runaway chord raise `CadenzaError` with its own words.
     """
-    body = [block for block in ("\nX:" + rest for rest in ("\n" + text).split("\nX:")[1:]) if block.strip()]
+    tunes = ("\n" + text.removeprefix("\ufeff")).split("\nX:")[1:]
+    body = ["\nX:" + rest for rest in tunes]
     if not body:
         raise CadenzaError(f"{name}: no tune in it (no line begins with X:); remove it.")
     many = len(body) > 1
@@ -230,9 +231,16 @@ def abc_tune(text: str, name: str, settings: MidiSettings) -> Score:
     converter = Path(symusic.__file__).parent / "bin" / "abc2midi"
     with tempfile.TemporaryDirectory(prefix="cadenza-abc-") as folder:
         (Path(folder) / "tune.abc").write_text(text, encoding="utf-8")
-        done = subprocess.run(
-            [converter, "tune.abc", "-o", "tune.mid"], cwd=folder, capture_output=True, timeout=ABC_SECONDS, check=False
-        )
+        try:
+            done = subprocess.run(
+                [converter, "tune.abc", "-o", "tune.mid"],
+                cwd=folder,
+                capture_output=True,
+                timeout=ABC_SECONDS,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise CadenzaError(f"{name}: its conversion took longer than {ABC_SECONDS:g} s; remove it.") from None
         said = done.stdout.decode(errors="replace")
         made = Path(folder) / "tune.mid"
         fatal = next((line for line in said.splitlines() if any(fault in line for fault in ABC_FATAL)), None)
@@ -250,7 +258,10 @@ def read(path: Path, settings: MidiSettings | None = None, unit: str = "seconds"
 def read_bytes(path: Path, settings: MidiSettings, name: str) -> bytes:
     """The bytes of a file of bearable size; `name` is what messages call it."""
     try:
-        size = path.stat().st_size
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise CadenzaError(f"{name}: not a regular file; leave it out.")
+        size = status.st_size
         if size > settings.max_megabytes * 1e6:
             raise CadenzaError(
                 f"{name}: {size / 1e6:,.0f} MB, over midi.max_megabytes = {settings.max_megabytes:g}; raise that, or leave it out."

@@ -84,11 +84,15 @@ class Notes:
         for column, name, low, high in zip(columns, COLUMNS, LOWEST, HIGHEST, strict=True):
             if len(column) and (column.min() < low or column.max() > high):
                 raise CadenzaError(f"A note's {name} lies outside {low}…{high}.")
+        if (columns[0] + columns[2]).max(initial=0) > HIGHEST[0]:
+            raise CadenzaError(f"A note ends after step {HIGHEST[0]}.")
         order = np.lexsort((columns[3], columns[2], columns[1], columns[0]))
         frozen = [column[order].astype(np.int32) for column in columns]
-        for values in frozen:
-            values.setflags(write=False)
         return cls(frozen[0], frozen[1], frozen[2], frozen[3], header or Header())
+
+    def __post_init__(self) -> None:
+        for column in self.columns:
+            column.setflags(write=False)
 
     def __len__(self) -> int:
         return len(self.onset)

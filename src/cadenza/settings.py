@@ -34,7 +34,7 @@ class MidiSettings(Section):
     time_base: Literal["auto", "seconds", "beats"] = Field(
         "auto", description="Count time in seconds (performances) or beats (scores)."
     )
-    steps_per_second: int = Field(100, ge=10, le=1000, description="Time grid of performances, steps per second.")
+    steps_per_second: int = Field(100, ge=10, le=200, description="Time grid of performances, steps per second.")
     steps_per_beat: int = Field(24, ge=4, le=96, description="Time grid of scores, steps per quarter note.")
     max_megabytes: float = Field(32, gt=0, description="Largest file that is read, megabytes.")
     max_seconds: float = Field(20, gt=0, description="Longest time one file may take to read, seconds.")

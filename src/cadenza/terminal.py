@@ -28,7 +28,7 @@ from cadenza.train import Evaluation, Step
 Result = TypeVar("Result")
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
-errors = Console(stderr=True, highlight=False)
+errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 class Shown:
@@ -77,8 +77,8 @@ class Shown:
         self.bars.update(self.tasks[doing], completed=done, total=total, text=text)
 
 
-def finish(records: Generator[Any, None, Result]) -> Result:
-    """Show every record on the error stream and return what the generator returns."""
+def finish(records: Generator[Any, None, Result], to: Console = console) -> Result:
+    """Show every record and return what the generator returns; bars are for terminals only."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -87,7 +87,7 @@ def finish(records: Generator[Any, None, Result]) -> Result:
         TimeRemainingColumn(),
         TextColumn("{task.fields[text]}"),
     )
-    with Progress(*columns, console=errors, transient=True) as bars:
+    with Progress(*columns, console=to, transient=True, disable=not to.is_terminal) as bars:
         shown = Shown(bars)
         while True:
             try:

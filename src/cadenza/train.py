@@ -71,21 +71,34 @@ class Trainer:
         self.step = 0
         self.best_bits = math.inf
         self.best_step = 0
+        self.evaluated_step = 0
         self.best = copy.deepcopy(model.state_dict())
         self.device = next(model.parameters()).device
 
     def records(self) -> Iterator[Step | Evaluation]:
         """Train to the last step; an evaluation follows the steps due for one and the last step."""
+        if self._due():  # stopped between a step and its evaluation
+            yield self._evaluate()
         batches = self.settings.batches
-        every = max(1, self.steps // self.settings.train.evaluations)
         stream = training_batches(
-            self.data.tables, self.data.representation, self.data.training,
-            rows=batches.rows, size=batches.size, seed=self.settings.train.seed, first_step=self.step,
-        )  # fmt: skip
+            self.data.tables,
+            self.data.representation,
+            self.data.training,
+            rows=batches.rows,
+            size=batches.size,
+            seed=self.settings.train.seed,
+            first_step=self.step,
+        )
         for batch in islice(stream, self.steps - self.step):
             yield self._update(batch)
-            if self.step == self.steps or (self.step % every == 0 and self.steps - self.step > every // 2):
+            if self._due():
                 yield self._evaluate()
+
+    def _due(self) -> bool:
+        """Whether this step is to be evaluated and has not been; none is so close to the last."""
+        every = max(1, self.steps // self.settings.train.evaluations)
+        regular = self.step % every == 0 and self.steps - self.step > every // 2
+        return self.step > self.evaluated_step and (regular or self.step == self.steps)
 
     def _update(self, batch: Batch) -> Step:
         train = self.settings.train
@@ -124,6 +137,7 @@ class Trainer:
             else math.nan
         )
         best = not bits >= self.best_bits
+        self.evaluated_step = self.step
         if best:
             self.best_bits, self.best_step = bits, self.step
             self.best = copy.deepcopy(self.model.state_dict())
@@ -137,7 +151,9 @@ class Trainer:
         for name, parameter in named.items():
             for key, value in self.optimiser.state.get(parameter, {}).items():
                 saved[f"optimiser.{key}.{name}"] = value
-        saved["progress"] = torch.tensor([self.step, self.best_step, self.best_bits], dtype=torch.float64)
+        saved["progress"] = torch.tensor(
+            [self.step, self.evaluated_step, self.best_step, self.best_bits], dtype=torch.float64
+        )
         return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in saved.items()}
 
     def restore(self, saved: Mapping[str, Tensor]) -> None:
@@ -154,12 +170,12 @@ class Trainer:
                 self.optimiser.state[parameter] = {
                     key: value.clone() if key == "step" else value.to(parameter) for key, value in entries.items()
                 }
-            step, best_step, self.best_bits = saved["progress"].tolist()
+            *steps, self.best_bits = saved["progress"].tolist()
         except (KeyError, RuntimeError, ValueError) as error:
             raise CadenzaError(
                 f"The saved training state does not fit this run ({str(error).splitlines()[0]}); begin again with another --out."
             ) from None
-        self.step, self.best_step = int(step), int(best_step)
+        self.step, self.evaluated_step, self.best_step = map(int, steps)
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -44,14 +44,16 @@ def isolated_map(
     while todo:
         with tempfile.TemporaryDirectory(prefix="cadenza-workers-") as folder:
             done: set[int] = set()
+            suspects: set[int] = set()
             try:
                 for batch in run_batches(function, items, todo, processes, seconds, Path(folder)):
                     done.update(index for index, _ in batch)
                     yield from batch
             except BrokenProcessPool:
-                pass
+                suspects = {int(marker.read_text() or -1) for marker in Path(folder).iterdir()} & set(todo) - done
+                if not done | suspects:  # no worker ever began: trying again would never end
+                    raise
             todo = [index for index in todo if index not in done]
-            suspects = {int(marker.read_text() or -1) for marker in Path(folder).iterdir()} & set(todo)
         for index in sorted(suspects):
             yield index, run_alone(function, items[index], seconds)
         todo = [index for index in todo if index not in suspects]

@@ -120,11 +120,12 @@ def assemble(source: Source, readings: list[Reading], settings: Settings) -> Cor
     same_notes: dict[bytes, str] = {}
     for file, reading in zip(source.files, readings, strict=True):
         reason = reading.reason
-        if not reason and (first := same_bytes.setdefault(reading.sha256, file.name)) != file.name:
-            reason = f"{file.name}: the same bytes as {first}."
+        if not reason and reading.sha256 in same_bytes:
+            reason = f"{file.name}: the same bytes as {same_bytes[reading.sha256]}."
         if reason:
             entries.append(Entry(file.name, reading.sha256, reason))
             continue
+        same_bytes[reading.sha256] = file.name
         for score in reading.scores:
             entry, piece, program = one_piece(score, reading.sha256, unit, settings, same_notes)
             entries.append(entry)

@@ -31,13 +31,17 @@ def open_source(text: str, settings: Settings) -> Iterator[Source]:
     """The files of `text`, there to be read until the context ends; none at all raises `CadenzaError`."""
     path, program = Path(text), None
     name = path.resolve().name.split(".")[0] or "music"
-    if not path.exists() and text in catalogue.CORPORA:
+    try:
+        exists = path.exists()
+    except OSError as error:  # a name too long, or a closed folder above it
+        raise CadenzaError(f"{text}: cannot be read ({error.strerror}); check the path and its permissions.") from None
+    if not exists and text in catalogue.CORPORA:
         name, program = text, catalogue.CORPORA[text].program
         found = catalogue.here(text)
         if found is None:
             raise CadenzaError(f"The corpus {text!r} is not on this machine yet; run: cadenza corpora get {text}")
         path = found
-    if not path.exists():
+    elif not exists:
         raise CadenzaError(
             f"There is no folder, archive or corpus {text!r}{nearest(text, catalogue.CORPORA)}; corpora: {', '.join(catalogue.CORPORA)}."
         )
@@ -63,11 +67,9 @@ def walk(folder: Path) -> tuple[list[SourceFile], int]:
 
     def closed(error: OSError) -> None:
         place = Path(os.fsdecode(error.filename))
-        found.append(
-            SourceFile(
-                printable(str(place.relative_to(folder))) + "/", place, f"this folder cannot be read ({error.strerror})"
-            )
-        )
+        name = printable(str(place.relative_to(folder))) + "/"
+        reason = f"{name}: this folder cannot be read ({error.strerror}); check its permissions."
+        found.append(SourceFile(name, place, reason))
 
     for place, folders, names in os.walk(folder, followlinks=True, onerror=closed):
         status = Path(place).stat()

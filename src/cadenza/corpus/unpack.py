@@ -25,7 +25,7 @@ MUSIC_SUFFIXES = MIDI_SUFFIXES + ABC_SUFFIXES
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A music file: its name within the source, and where to read it; `reason` if that cannot be."""
+    """A music file: its name within the source, and where to read it; `reason`, a sentence, if that cannot be."""
 
     name: str
     path: Path
@@ -56,16 +56,17 @@ def unpack(archive: Path, folder: Path, settings: Settings) -> list[SourceFile]:
                 )
             if not is_music(member.name):
                 continue
-            path = folder / f"{len(found):07d}{Path(member.name).suffix.lower()}"
+            name = printable(member.name)
+            path = folder / f"{len(found):07d}{Path(name).suffix.lower()}"
             reason = ""
             if member.data is None:
-                reason = "it is encrypted in the archive; unpack it yourself"
+                reason = f"{name}: it is encrypted in the archive; unpack it yourself."
             elif member.size > largest:
-                reason = f"{member.size / 1e6:,.0f} MB, over midi.max_megabytes = {largest / 1e6:g}"
+                reason = f"{name}: {member.size / 1e6:,.0f} MB, over midi.max_megabytes = {settings.midi.max_megabytes:g}; raise that, or leave it out."
             else:
                 with open(path, "wb") as out:
                     copy(member.data, out, largest)
-            found.append(SourceFile(printable(member.name), path, reason))
+            found.append(SourceFile(name, path, reason))
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise CadenzaError(f"{archive}: damaged, or not an archive ({error}); get it again.") from None
     except OSError as error:

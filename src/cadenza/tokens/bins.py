@@ -20,7 +20,8 @@ VELOCITY_WIDTH = 4
 def time_values(base: TimeBase, first: int) -> Values:
     """The times that have an id, ascending from `first` (0 for shifts, 1 for durations), steps.
 
-    Seconds: 10 ms apart to 200 ms, then by a constant ratio to 4 s, `TIME_VALUES` values in all.
+    Seconds: 10 ms apart to 200 ms, then by a constant ratio to 4 s, `TIME_VALUES` values in all (fewer on a
+    coarser grid).
     Beats: every step to one beat, sixteenths and their triplets to 4, eighths to 8, beats to 16.
 
     >>> time_values(TimeBase("seconds", 100), 0)[[0, 20, -1]]
@@ -28,9 +29,8 @@ def time_values(base: TimeBase, first: int) -> Values:
     """
     if base.unit == "seconds":
         fine = np.arange(first, base.steps // 5 + 1)
-        ratio = np.geomspace(fine[-1], 4 * base.steps, TIME_VALUES - len(fine) + 1)[1:]
-        coarse = np.maximum(np.rint(ratio).astype(np.int64), fine[-1] + 1 + np.arange(len(ratio)))
-        return np.concatenate([fine, coarse]) if len(fine) < TIME_VALUES else fine
+        coarse = np.geomspace(base.steps // 5, 4 * base.steps, TIME_VALUES - len(fine) + 1)
+        return np.union1d(fine, np.rint(coarse).astype(np.int64))
     beat = base.steps
     steps = np.arange(first, 16 * beat + 1)
     fits = steps <= beat

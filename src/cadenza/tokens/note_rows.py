@@ -17,7 +17,7 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.notes import Header, Notes, TimeBase, one_at_a_time
+from cadenza.notes import Header, Notes, TimeBase
 from cadenza.tokens.bins import bin_velocity, nearest_bin, time_values, velocity_bin
 from cadenza.tokens.grammar import Grammar
 
@@ -116,11 +116,13 @@ class NoteRows:
         """The columns with onsets as decoded, in row order, one note per onset and pitch."""
         onset, pitch, duration, velocity = (column.astype(np.int64) for column in notes.columns)
         onset = self._decoded_onsets(onset)
-        repeated = (np.diff(onset) == 0) & (np.diff(pitch) <= 0)
-        if repeated.any():  # rounding has put notes of two onsets on one
-            merged = one_at_a_time(Notes.of(onset, pitch, duration, velocity))
-            return tuple(column.astype(np.int64) for column in merged.columns)
-        return onset, pitch, duration, velocity
+        if ((np.diff(onset) > 0) | (np.diff(pitch) > 0)).all():
+            return onset, pitch, duration, velocity
+        # rounding has put notes of two onsets on one: sort again, and of equal pitches keep the longest
+        order = np.lexsort((velocity, duration, pitch, onset))
+        onset, pitch = onset[order], pitch[order]
+        last = np.append((np.diff(onset) > 0) | (np.diff(pitch) > 0), True)
+        return onset[last], pitch[last], duration[order][last], velocity[order][last]
 
     def _decoded_onsets(self, onset: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Each distinct onset moved to what the decoder's clock will show.

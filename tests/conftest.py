@@ -1,0 +1,117 @@
+"""What several test files need: small real MIDI files, a folder of pieces, real corpora, the command line."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import mido
+import numpy as np
+import pytest
+
+Timed = tuple[int, mido.Message | mido.MetaMessage]
+"""An event and the tick at which it happens."""
+
+ROOT = Path(__file__).parent.parent
+
+
+class Midi:
+    """Writes Standard MIDI Files with `mido`, which shares no code with the program's own reader and writer."""
+
+    def note(self, pitch: int, start: int, end: int, velocity: int = 80, channel: int = 0) -> list[Timed]:
+        """A key pressed and released."""
+        return [
+            (start, mido.Message("note_on", note=pitch, velocity=velocity, channel=channel)),
+            (end, mido.Message("note_off", note=pitch, channel=channel)),
+        ]
+
+    def pedal(self, tick: int, value: int, channel: int = 0) -> list[Timed]:
+        return [(tick, mido.Message("control_change", control=64, value=value, channel=channel))]
+
+    def program(self, number: int, channel: int = 0, tick: int = 0) -> list[Timed]:
+        return [(tick, mido.Message("program_change", program=number, channel=channel))]
+
+    def tempo(self, beats_per_minute: float, tick: int = 0) -> list[Timed]:
+        return [(tick, mido.MetaMessage("set_tempo", tempo=round(60e6 / beats_per_minute)))]
+
+    def melody(self, seed: int, count: int = 60, grid: int = 120, channel: int = 0) -> list[Timed]:
+        """`count` random notes, one after the other, on multiples of `grid` ticks (1 is no grid)."""
+        rng = np.random.default_rng(seed)
+        lengths = rng.integers(1, 5, count) * grid if grid > 1 else rng.integers(100, 500, count)
+        starts = np.cumsum(lengths) - lengths
+        pitches = np.clip(72 + np.cumsum(rng.integers(-4, 5, count)), 56, 96)
+        return [
+            event
+            for pitch, start, length, velocity in zip(
+                pitches.tolist(), starts.tolist(), lengths.tolist(), rng.integers(40, 110, count).tolist(), strict=True
+            )
+            for event in self.note(pitch, start, start + length, velocity, channel)
+        ]
+
+    def file(self, *tracks: Iterable[Timed], ticks_per_beat: int = 480, type: int = 1) -> bytes:  # noqa: A002
+        """The bytes of a file with these tracks; events of one tick keep their order."""
+        made = mido.MidiFile(type=type, ticks_per_beat=ticks_per_beat)
+        for events in tracks:
+            track = mido.MidiTrack()
+            made.tracks.append(track)
+            now = 0
+            for tick, message in sorted(events, key=lambda event: event[0]):
+                track.append(message.copy(time=tick - now))
+                now = tick
+        out = io.BytesIO()
+        made.save(file=out)
+        return out.getvalue()
+
+    def piece(self, seed: int, program: int = 40, grid: int = 120) -> bytes:
+        """A whole file with one random melody."""
+        return self.file(self.program(program) + self.melody(seed, grid=grid))
+
+
+@pytest.fixture(scope="session")
+def smf() -> Midi:
+    return Midi()
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Real corpora, which are not part of the project."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"the real corpora are not at {os.path.relpath(folder, ROOT)}, beside the repository")
+    return folder
+
+
+@pytest.fixture
+def pieces(tmp_path: Path, smf: Midi) -> Path:
+    """A folder of six distinct synthetic pieces of 60 notes."""
+    folder = tmp_path / "pieces"
+    folder.mkdir()
+    for seed in range(6):
+        (folder / f"piece-{seed}.mid").write_bytes(smf.piece(seed))
+    return folder
+
+
+Cadenza = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def cadenza(tmp_path: Path) -> Cadenza:
+    """Run the command line in a process of its own: exit code, standard output, standard error."""
+
+    def run(
+        *arguments: str | Path, cwd: Path = tmp_path, env: dict[str, str] | None = None, seconds: float = 300
+    ) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "cadenza", *map(str, arguments)],
+            cwd=cwd,
+            env={**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "COLUMNS": "200", **(env or {})},
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run

@@ -1,0 +1,126 @@
+"""The model contract: properties that every trunk must have, on every table shape."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from cadenza.models import MODELS, Model, build
+from cadenza.settings import ModelSettings
+
+SHAPES = {"rows": ((66, 128, 64, 32), 0), "rows with context": ((66, 128, 64, 32), 6), "flat": ((50,), 0)}
+every_model = pytest.mark.parametrize("trunk", sorted(MODELS))
+every_shape = pytest.mark.parametrize("shape", sorted(SHAPES))
+
+
+def make(trunk: str, shape: str, seed: int = 0) -> Model:
+    sizes, context = SHAPES[shape]
+    settings = ModelSettings.model_validate({"trunk": trunk, "layers": 2, "width": 32, "dropout": 0.3})
+    return build(settings, sizes, context, seed).eval()
+
+
+def rows(shape: str, pieces: int, length: int, seed: int = 1) -> tuple[Tensor, Tensor]:
+    sizes, context = SHAPES[shape]
+    rng = np.random.default_rng(seed)
+    ids = torch.from_numpy(rng.integers(0, np.array(sizes) + 1, (pieces, length, len(sizes))))
+    return ids, torch.from_numpy(rng.standard_normal((pieces, length, context)).astype(np.float32))
+
+
+def size_of(state: object) -> int:
+    if isinstance(state, Tensor):
+        return state.numel()
+    assert isinstance(state, tuple | list | dict)
+    return sum(size_of(part) for part in (state.values() if isinstance(state, dict) else state))
+
+
+@every_model
+@every_shape
+def test_stepping_gives_the_logits_of_one_full_pass(trunk: str, shape: str) -> None:
+    model, (ids, context) = make(trunk, shape), rows(shape, 3, 200)
+    with torch.inference_mode():
+        whole, _ = model(ids, context)
+        state, stepped = None, []
+        for t in range(ids.shape[1]):
+            hidden, state = model(ids[:, t : t + 1], context[:, t : t + 1], state)
+            stepped.append(hidden)
+        for field in range(len(model.sizes)):
+            targets = ids.clamp(max=min(model.sizes) - 1)
+            one = model.heads.field(field, whole, targets)
+            other = model.heads.field(field, torch.cat(stepped, 1), targets)
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+@every_model
+@every_shape
+def test_a_step_never_sees_the_future(trunk: str, shape: str) -> None:
+    model, (ids, context) = make(trunk, shape), rows(shape, 2, 60)
+    changed, changed_context = rows(shape, 2, 60, seed=2)
+    ids_after, context_after = ids.clone(), context.clone()
+    ids_after[:, 30:], context_after[:, 30:] = changed[:, 30:], changed_context[:, 30:]
+    with torch.inference_mode():
+        before, after = model(ids, context)[0], model(ids_after, context_after)[0]
+    assert torch.equal(before[:, :30], after[:, :30])
+    assert not torch.equal(before[:, 30:], after[:, 30:])
+
+
+@every_model
+@every_shape
+def test_a_field_sees_earlier_fields_of_its_row_and_no_later_ones(trunk: str, shape: str) -> None:
+    model, (ids, _) = make(trunk, shape), rows(shape, 1, 5)
+    hidden = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(0))
+    fields = len(model.sizes)
+    for field in range(fields):
+        logits = model.heads.field(field, hidden, ids)
+        for other in range(fields):
+            altered = ids.clone()
+            altered[..., other] = (altered[..., other] + 1) % model.sizes[other]
+            same = torch.equal(logits, model.heads.field(field, hidden, altered))
+            assert same == (other >= field)
+
+
+@every_model
+@every_shape
+def test_the_state_stops_growing(trunk: str, shape: str) -> None:
+    model, (ids, context) = make(trunk, shape), rows(shape, 1, 4000)
+    with torch.inference_mode():
+        _, middle = model(ids[:, :2000], context[:, :2000])
+        _, late = model(ids[:, 2000:], context[:, 2000:], middle)
+    assert size_of(late) == size_of(middle)
+
+
+@every_model
+@every_shape
+def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_alone(trunk: str, shape: str) -> None:
+    before = torch.random.get_rng_state()
+    one, two, other = make(trunk, shape, 3), make(trunk, shape, 3), make(trunk, shape, 4)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
+    assert any(not torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+@every_model
+@every_shape
+def test_probabilities_of_a_field_sum_to_one_and_start_ids_have_none(trunk: str, shape: str) -> None:
+    model, (ids, context) = make(trunk, shape), rows(shape, 2, 7)
+    with torch.inference_mode():
+        hidden, _ = model(ids, context)
+        for field, size in enumerate(model.sizes):
+            probabilities = model.heads.field(field, hidden, ids).softmax(-1)
+            assert probabilities.shape[-1] == size
+            torch.testing.assert_close(probabilities.sum(-1), torch.ones(2, 7))
+
+
+@every_model
+def test_nats_are_those_of_the_wanted_ids_and_zero_where_nothing_is_scored(trunk: str) -> None:
+    model, (ids, context) = make(trunk, "rows"), rows("rows", 2, 9)
+    targets = ids.clamp(max=31)
+    scored = torch.from_numpy(np.random.default_rng(0).random(targets.shape) < 0.6)
+    with torch.inference_mode():
+        hidden, _ = model(ids, context)
+        nats = model.nats(hidden, targets, scored)
+        for b, t, f in np.ndindex(*targets.shape):
+            logits = model.heads.field(f, hidden[b, t], targets[b, t])
+            wanted = -logits.log_softmax(-1)[targets[b, t, f]] if scored[b, t, f] else torch.tensor(0.0)
+            torch.testing.assert_close(nats[b, t, f], wanted, atol=1e-5, rtol=1e-5)

@@ -1,0 +1,334 @@
+"""Whole runs on small folders: every part of the way, stopped and resumed, with little or bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cadenza
+from cadenza import CadenzaError, midi
+from cadenza.runs import Said, Stopped, carry_out, evaluate, open_run
+from cadenza.runs.folder import Run
+from cadenza.settings import Settings, build
+from cadenza.train import Evaluation, Step
+
+TINY: dict[str, Any] = {
+    "model": {"layers": 1, "width": 16},
+    "batches": {"rows": 32, "size": 4},
+    "train": {"steps": 12, "evaluations": 3, "threads": 1},
+    "sample": {"seconds": 6, "count": 2},
+}
+
+
+def tiny(**train: Any) -> Settings:
+    return build("tiny", **{**TINY, "train": TINY["train"] | train})
+
+
+def done(folder: Path, source: Path, settings: Settings, **options: Any) -> tuple[Run, list[str]]:
+    said = [record.text for record in carry_out(str(source), settings, folder, **options) if isinstance(record, Said)]
+    return open_run(folder), said
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, smf: Any) -> tuple[Run, list[str]]:
+    """One finished run on six pieces and some rubbish."""
+    folder = tmp_path_factory.mktemp("music")
+    for seed in range(6):
+        (folder / f"piece {seed} 🎻.mid").write_bytes(smf.piece(seed))
+    (folder / "rubbish.mid").write_text("these are words")
+    return done(tmp_path_factory.mktemp("runs") / "one", folder, tiny())
+
+
+def test_a_run_leaves_everything_in_its_folder(finished: tuple[Run, list[str]]) -> None:
+    run, _ = finished
+    for name in (
+        "config.toml", "manifest.jsonl", "model.safetensors", "state.safetensors", "log.jsonl", "metrics.json", "report.html",
+        "plots/learning_curve.svg", "plots/learning_curve.png", "samples/01.mid", "samples/02.mp3",
+    ):  # fmt: skip
+        assert (run.folder / name).stat().st_size > 0
+    assert not list(run.folder.rglob("*.part"))
+
+
+def test_a_run_says_what_it_derived_and_what_it_left_out(finished: tuple[Run, list[str]]) -> None:
+    run, said = finished
+    text = "\n".join(said)
+    assert "Kept 6 pieces" in text
+    assert "Left out 1: not a MIDI file" in text
+    assert "4 pieces for training, 1 for validation, 1 for the test" in text
+    assert [entry.reason for entry in run.entries() if entry.reason][0].startswith("rubbish.mid: not a MIDI file")
+
+
+def test_a_finished_run_is_reused_whole(finished: tuple[Run, list[str]]) -> None:
+    run, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()}
+    _, said = done(run.folder, Path("nowhere"), tiny(), resume=True)
+    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()} == before
+    assert said[-1].startswith("Report: ")
+
+
+def test_a_run_is_not_overwritten(finished: tuple[Run, list[str]]) -> None:
+    run, _ = finished
+    with pytest.raises(CadenzaError, match="--resume"):
+        done(run.folder, run.folder, tiny())
+
+
+def test_every_step_is_logged_without_a_clock(finished: tuple[Run, list[str]]) -> None:
+    log = finished[0].log()
+    assert [line["step"] for line in log if line["kind"] == "step"] == list(range(1, 13))
+    assert [line["step"] for line in log if line["kind"] == "evaluation"] == [4, 8, 12]
+    assert not {key for line in log for key in line} & {"time", "seconds", "date"}
+
+
+def test_the_model_says_which_manifest_it_learned_from_and_an_altered_one_is_refused(
+    finished: tuple[Run, list[str]], tmp_path: Path
+) -> None:
+    import shutil
+
+    run = finished[0]
+    assert run.improviser().manifest_sha256 == run.manifest_sha256()
+    copy = Run(Path(shutil.copytree(run.folder, tmp_path / "copy")))
+    with (copy.folder / "manifest.jsonl").open("a") as manifest:
+        manifest.write(json.dumps({"name": "more.mid", "reason": "added"}) + "\n")
+    with pytest.raises(CadenzaError, match="manifest"):
+        list(evaluate(copy))
+
+
+def test_metrics_hold_every_part_with_baselines(finished: tuple[Run, list[str]]) -> None:
+    metrics = finished[0].metrics()
+    for part in ("train", "validation", "test"):
+        row = metrics[part]
+        assert row["interval"][0] <= row["bits_per_note"] <= row["interval"][1]
+        assert sum(row["bits_per_note_by_field"].values()) == pytest.approx(row["bits_per_note"])
+        assert row["unigram"] < row["uniform"]
+
+
+def test_the_python_interface_does_the_same(pieces: Path, tmp_path: Path, finished: tuple[Run, list[str]]) -> None:
+    run = cadenza.run(pieces, tmp_path / "run", preset="tiny", **TINY)
+    piece = cadenza.load(run.folder).generate(seconds=5, seed=1)[0]
+    assert len(piece)
+    assert piece.length_seconds <= 5.1
+
+
+def interrupted(folder: Path, source: Path, at: int) -> None:
+    """Run until step `at`, then as if Ctrl-C had been pressed."""
+    with pytest.raises(Stopped, match="--resume"):
+        for record in carry_out(str(source), tiny(), folder):
+            if isinstance(record, Step) and record.step == at:
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.parametrize("at", [1, 4, 9])
+def test_a_run_stopped_and_resumed_ends_like_one_never_stopped(pieces: Path, tmp_path: Path, at: int) -> None:
+    whole, _ = done(tmp_path / "whole", pieces, tiny())
+    interrupted(tmp_path / "halves", pieces, at)
+    halves, _ = done(tmp_path / "halves", pieces, tiny(), resume=True)
+    for name in ("model.safetensors", "log.jsonl", "metrics.json", "manifest.jsonl", "samples/01.mid"):
+        assert (halves.folder / name).read_bytes() == (whole.folder / name).read_bytes()
+
+
+def works(folder: Path, smf: Any, count: int) -> Path:
+    folder.mkdir()
+    for seed in range(count):
+        (folder / f"{seed}.mid").write_bytes(smf.piece(seed))
+    return folder
+
+
+def test_one_work_is_trained_on_with_a_warning_and_no_claim(tmp_path: Path, smf: Any) -> None:
+    run, said = done(tmp_path / "run", works(tmp_path / "music", smf, 1), tiny())
+    metrics = run.metrics()
+    assert metrics["test"] is None
+    assert metrics["validation"] is None
+    assert any("no held-out figure can be claimed" in line for line in said)
+    assert "No held-out figure" in (run.folder / "report.html").read_text()
+    assert run.improviser().step == 12
+
+
+def test_two_works_give_a_test_but_no_validation(tmp_path: Path, smf: Any) -> None:
+    run, said = done(tmp_path / "run", works(tmp_path / "music", smf, 2), tiny())
+    assert run.metrics()["test"]["works"] == 1
+    assert run.metrics()["validation"] is None
+    assert any("the last state is kept" in line for line in said)
+
+
+def test_fine_tuning_starts_from_the_given_model(finished: tuple[Run, list[str]], tmp_path: Path, smf: Any) -> None:
+    parent = finished[0]
+    settings = tiny(steps=1, learning_rate=1e-9)
+    child, _ = done(
+        tmp_path / "child", works(tmp_path / "music", smf, 3), settings, init=parent.folder / "model.safetensors"
+    )
+    before, after = parent.improviser(), child.improviser()
+    for one, other in zip(before.model.parameters(), after.model.parameters(), strict=True):
+        np.testing.assert_allclose(one.detach().numpy(), other.detach().numpy(), atol=1e-6)
+    assert child.settings().model.width == parent.settings().model.width
+    assert child.settings().train.learning_rate < settings.train.learning_rate
+    assert after.facts.base == before.facts.base
+
+
+def test_samples_open_in_another_reader_and_carry_the_program(finished: tuple[Run, list[str]]) -> None:
+    import mido
+
+    for path in sorted((finished[0].folder / "samples").glob("*.mid")):
+        messages = [message for track in mido.MidiFile(path).tracks for message in track]
+        assert {message.program for message in messages if message.type == "program_change"} == {40}
+        assert {"set_tempo", "time_signature"} <= {message.type for message in messages}
+        assert any(message.type == "note_on" for message in messages)
+
+
+def test_commands_work_on_a_finished_run(finished: tuple[Run, list[str]], tmp_path: Path, cadenza: Any) -> None:
+    folder = finished[0].folder
+    generate = ("generate", folder, "-n", 2, "--seconds", 5, "--seed", 7, "--formats")
+    assert cadenza(*generate, "mid,wav,png", "--out", "a")[0] == 0
+    assert cadenza(*generate, "mid", "--out", "b")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
+        f"seed7-0{k}.{kind}" for k in (1, 2) for kind in ("mid", "png", "wav")
+    ]
+    assert (tmp_path / "a/seed7-01.mid").read_bytes() == (tmp_path / "b/seed7-01.mid").read_bytes()
+    assert cadenza("render", "a/seed7-01.mid", "a/seed7-02.mid", "--formats", "flac", "--out", "sound")[0] == 0
+    assert len(list((tmp_path / "sound").glob("*.flac"))) == 2
+    assert cadenza("plot", "a/seed7-01.mid", "--out", "pictures")[0] == 0
+    assert len(list((tmp_path / "pictures").iterdir())) == 2
+    code, out, _ = cadenza("evaluate", folder)
+    assert code == 0
+    assert "bits per note" in out
+    code, out, _ = cadenza("report", folder)
+    assert code == 0
+    assert "report.html" in out
+    code, _, err = cadenza(
+        "generate", folder, "--prompt", "a/seed7-01.mid", "--seconds", 12, "--formats", "mid", "--out", "c"
+    )
+    assert (code, err) == (0, "")
+    given, made = (midi.read(tmp_path / name) for name in ("a/seed7-01.mid", "c/seed0-01.mid"))
+    assert np.array_equal(made.pitch[: len(given)], given.pitch)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--temperature", "-1"), "sample.temperature"),
+        (("--top-p", "0"), "sample.top_p"),
+        (("--seconds", "-3"), "sample.seconds"),
+        (("--formats", "mid,doc"), "doc"),
+        (("--prompt", "missing.mid"), "missing.mid"),
+        (("--prompt", "words.mid"), "not a MIDI file"),
+        (("--soundfont", "none.sf2"), "none.sf2"),
+        (("--device", "abacus"), "abacus"),
+    ],
+)
+def test_wrong_options_of_generate_are_one_sentence_and_code_2(
+    finished: tuple[Run, list[str]], tmp_path: Path, cadenza: Any, arguments: tuple[str, ...], words: str
+) -> None:
+    (tmp_path / "words.mid").write_text("words")
+    code, _, err = cadenza("generate", finished[0].folder, "--seconds", 2, *arguments)
+    assert code == 2
+    assert words in err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_greedy_generation_works_from_the_command_line(
+    finished: tuple[Run, list[str]], tmp_path: Path, cadenza: Any
+) -> None:
+    code, _, err = cadenza(
+        "generate", finished[0].folder, "--temperature", 0, "--seconds", 3, "--formats", "mid", "--out", "greedy"
+    )
+    assert (code, err) == (0, "")
+    assert (tmp_path / "greedy/seed0-01.mid").exists()
+
+
+def test_a_folder_that_is_no_run_is_named(tmp_path: Path, cadenza: Any) -> None:
+    for command in ("evaluate", "report", "plot", "generate"):
+        code, _, err = cadenza(command, tmp_path)
+        assert code == 2
+        assert str(tmp_path) in err
+        assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_real_interrupt_says_how_to_resume_and_resuming_finishes(pieces: Path, tmp_path: Path, cadenza: Any) -> None:
+    arguments = [
+        "run",
+        str(pieces),
+        "--out",
+        "run",
+        "--preset",
+        "tiny",
+        "--set",
+        "train.steps=4000",
+        "--set",
+        "sample.seconds=3",
+    ]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cadenza", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    limit = time.monotonic() + 120
+    while not (tmp_path / "run/state.safetensors").exists() and time.monotonic() < limit:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "--resume" in err
+    assert "Traceback" not in err
+    step = open_run(tmp_path / "run").saved_step()
+    assert 0 < step < 4000
+    config = tmp_path / "run/config.toml"
+    config.write_text(config.read_text().replace("steps = 4000", f"steps = {step + 5}"))
+    code, _, err = cadenza(*arguments, "--resume")
+    assert code == 0, err
+    assert open_run(tmp_path / "run").saved_step() == step + 5
+
+
+def small_disk(folder: Path, kilobytes: int) -> None:
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs more rights than this test has")
+
+
+def test_a_full_disk_is_one_sentence_and_nothing_written_is_lost(pieces: Path, tmp_path: Path, cadenza: Any) -> None:
+    disk = tmp_path / "disk"
+    small_disk(disk, 400)
+    try:
+        code, _, err = cadenza(
+            "run",
+            pieces,
+            "--out",
+            disk / "run",
+            "--preset",
+            "tiny",
+            "--set",
+            "train.steps=8",
+            "--set",
+            "model.width=64",
+        )
+        assert code == 2
+        assert "No space left" in err
+        assert "Traceback" not in err
+        assert not list(disk.rglob("*.part"))
+        for path in disk.rglob("*.jsonl"):
+            assert all(json.loads(line) for line in path.read_text().splitlines())
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_evaluations_are_records_of_the_validation_works(pieces: Path, tmp_path: Path) -> None:
+    records = list(carry_out(str(pieces), tiny(), tmp_path / "run"))
+    last = [record for record in records if isinstance(record, Evaluation)][-1]
+    assert last.step == 12
+    assert min(r.bits_per_note for r in records if isinstance(r, Evaluation)) == pytest.approx(
+        open_run(tmp_path / "run").metrics()["validation"]["bits_per_note"], rel=1e-5
+    )
