@@ -61,7 +61,9 @@ def jumble(tmp_path: Path, smf: Midi) -> Path:
     folder = tmp_path / "jumble"
     inner = folder / "inner"
     inner.mkdir(parents=True)
-    for number, name in enumerate(["a.mid", "with space.MID", "🎻.midi", "two\nlines.kar", "$(touch x).mid", "inner/b.smf"]):
+    for number, name in enumerate(
+        ["a.mid", "with space.MID", "🎻.midi", "two\nlines.kar", "$(touch x).mid", "inner/b.smf"]
+    ):
         (folder / name).write_bytes(smf.piece(number))
     with open(os.fsencode(folder) + b"/caf\xe9.mid", "wb") as out:
         out.write(smf.piece(10))

@@ -46,7 +46,9 @@ def test_the_order_of_the_input_does_not_matter(notes: list[Row], rng: Any) -> N
     assert table(shuffled).same_as(table(notes))
 
 
-@pytest.mark.parametrize("made", [lambda n: n, lambda n: n[:2], lambda n: n[n.pitch > 60], one_at_a_time, from_first_onset])
+@pytest.mark.parametrize(
+    "made", [lambda n: n, lambda n: n[:2], lambda n: n[n.pitch > 60], one_at_a_time, from_first_onset]
+)
 def test_columns_cannot_be_changed(made: Callable[[Notes], Notes]) -> None:
     notes = made(table([(4, 60, 4, 80), (6, 62, 4, 80), (8, 64, 4, 80)]))
     for column in notes.columns:
@@ -99,7 +101,9 @@ def test_end_is_where_the_last_note_stops(notes: list[Row]) -> None:
 @given(SEVERAL, st.integers(0, 50))
 def test_shifting_moves_onsets_and_downbeat_and_nothing_else(notes: list[Row], steps: int) -> None:
     moved = shift_time(table(notes, Header(downbeat=3)), steps)
-    assert rows(moved) == sorted((onset + steps, pitch, duration, velocity) for onset, pitch, duration, velocity in notes)
+    assert rows(moved) == sorted(
+        (onset + steps, pitch, duration, velocity) for onset, pitch, duration, velocity in notes
+    )
     assert moved.header.downbeat == 3 + steps
     assert shift_time(moved, -steps).same_as(table(notes))
 

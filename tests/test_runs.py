@@ -64,7 +64,7 @@ def test_a_run_says_what_it_derived_and_what_it_left_out(finished: tuple[Run, li
     assert "Kept 6 pieces" in text
     assert "Left out 1: not a MIDI file" in text
     assert "4 pieces for training, 1 for validation, 1 for the test" in text
-    assert [entry.reason for entry in run.entries() if entry.reason][0].startswith("rubbish.mid: not a MIDI file")
+    assert next(entry.reason for entry in run.entries() if entry.reason).startswith("rubbish.mid: not a MIDI file")
 
 
 def test_a_finished_run_is_reused_whole(finished: tuple[Run, list[str]]) -> None:
@@ -120,10 +120,14 @@ def test_the_python_interface_does_the_same(pieces: Path, tmp_path: Path, finish
 
 def interrupted(folder: Path, source: Path, at: int) -> None:
     """Run until step `at`, then as if Ctrl-C had been pressed."""
-    with pytest.raises(Stopped, match="--resume"):
+
+    def records() -> None:
         for record in carry_out(str(source), tiny(), folder):
             if isinstance(record, Step) and record.step == at:
                 os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(Stopped, match="--resume"):
+        records()
 
 
 @pytest.mark.parametrize("at", [1, 4, 9])

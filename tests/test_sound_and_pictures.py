@@ -96,8 +96,8 @@ def test_a_learning_curve_draws_every_validation_and_marks_the_best() -> None:
         range(1, 101), np.linspace(10, 6, 100).tolist(), [25, 50, 75, 100], [9.0, 7.5, 7.1, 7.4]
     ).axes
     training, validation = axes.lines
-    assert len(training.get_xdata()) == 100
-    assert list(validation.get_ydata()) == [9.0, 7.5, 7.1, 7.4]
+    assert np.shape(training.get_xdata()) == (100,)
+    assert np.asarray(validation.get_ydata()).tolist() == [9.0, 7.5, 7.1, 7.4]
     assert axes.texts[0].get_text() == "best 7.10"
     assert axes.get_ylabel() == "bits per note"
 

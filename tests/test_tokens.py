@@ -35,7 +35,8 @@ def piece(rows: list[tuple[int, int, int, int]], base: TimeBase) -> Notes:
 
 def slow_onsets(notes: Notes, values: list[int]) -> list[int]:
     """The decoded clock, one onset after the other, without tables."""
-    clock, true_before, decoded = 0, 0, []
+    clock, true_before = 0, 0
+    decoded: list[int] = []
     for true in notes.onset.tolist():
         if decoded and true == true_before:
             decoded.append(decoded[-1])
@@ -127,7 +128,8 @@ def test_random_rows_that_obey_the_grammar_survive_a_round_trip(tokens: Represen
 
 
 def random_walk(tokens: Representation, rng: np.random.Generator, length: int) -> Rows:
-    grammar, place, rows = tokens.grammar(), Place(), []
+    grammar, place = tokens.grammar(), Place()
+    rows: list[Rows] = []
     while len(rows) < length or place.resting:
         row = tokens.start_row.copy()
         for field in range(len(tokens.fields)):

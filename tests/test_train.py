@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ import torch
 
 from cadenza.batches import Tables, collate, epoch_windows, training_batches
 from cadenza.errors import CadenzaError
-from cadenza.evaluate.baselines import scored_rows, unigram, uniform
+from cadenza.evaluate.baselines import scored_rows, uniform, unigram
 from cadenza.likelihood import CHUNK_ROWS, score
 from cadenza.models import MODELS, Model, build
 from cadenza.notes import Header, Notes, TimeBase
@@ -163,8 +163,8 @@ def test_the_learning_rate_warms_up_and_decays() -> None:
     peak = int(np.argmax(rates))
     assert rates[peak] == 1
     assert 0 < peak < 100
-    assert all(a < b for a, b in zip(rates[:peak], rates[1 : peak + 1], strict=True))
-    assert all(a >= b for a, b in zip(rates[peak:], rates[peak + 1 :], strict=False))
+    assert all(a < b for a, b in pairwise(rates[: peak + 1]))
+    assert all(a >= b for a, b in pairwise(rates[peak:]))
     assert rates[-1] < 0.03
 
 

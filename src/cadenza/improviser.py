@@ -18,12 +18,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from cadenza import export
 from cadenza.corpus.scan import Progress
 from cadenza.errors import CadenzaError
 from cadenza.models import Model, build
 from cadenza.notes import Header, Notes, TimeBase, concatenate, from_first_onset, one_at_a_time, shift_time
 from cadenza.sample import sample
-from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings, validate
+from cadenza.settings import AudioSettings, MidiSettings, ModelSettings, SampleSettings, TokenSettings, validate
 from cadenza.tokens import Representation, representation
 
 FORMAT, VERSION = "cadenza-model", 1
@@ -112,6 +113,13 @@ class Improviser:
             except StopIteration as stop:
                 return list(stop.value)
 
+    def save(self, piece: Notes, path: str | Path) -> Path:
+        """Write a piece as MIDI, sound or picture, by the ending of `path`."""
+        path = Path(path)
+        [kind] = export.known_formats(path.suffix or "none")
+        [written] = export.piece(piece, path.with_suffix(""), [kind], self.facts.program, AudioSettings())
+        return written
+
     def stream(
         self, settings: SampleSettings, count: int, seed: int, prompt: Notes | None = None
     ) -> Generator[Progress, None, list[Notes]]:
@@ -196,7 +204,7 @@ def load_improviser(path: Path, device: str = "cpu") -> Improviser:
     return from_header(path, json.loads(header[FORMAT]), weights, device)
 
 
-def from_header(path: Path, header: Mapping[str, str], weights: Mapping[str, Tensor], device: str) -> Improviser:
+def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Tensor], device: str) -> Improviser:
     """The model of a header and its weights."""
     if header.get("version") != VERSION:
         raise CadenzaError(

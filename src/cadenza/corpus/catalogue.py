@@ -15,12 +15,13 @@ import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from cadenza.corpus.unpack import is_music, members
+from cadenza.corpus.unpack import damaged, is_music, members
 from cadenza.errors import CadenzaError
 from cadenza.settings import nearest
 
@@ -112,14 +113,15 @@ def get(name: str, source: Path | None = None) -> Iterator[Transfer]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield from (download(corpus.url, part) if source is None else take(source, part))
-        check(name, part)
+        check(name, part, str(source or corpus.url))
         part.replace(target)
     except OSError as error:
         raise CadenzaError(
             f"Cannot write {part} ({error.strerror or error}); free space or set XDG_CACHE_HOME to another folder."
         ) from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
 def download(url: str, part: Path) -> Iterator[Transfer]:
@@ -132,6 +134,9 @@ def download(url: str, part: Path) -> Iterator[Transfer]:
                 out.write(block)
                 done += len(block)
                 yield Transfer(done, total)
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise CadenzaError(f"{url}: cannot download it (the host says {error.code} {error.reason}); {again}") from None
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise CadenzaError(f"{url}: cannot download it ({getattr(error, 'reason', error)}); {again}") from None
     except http.client.HTTPException:
@@ -143,30 +148,34 @@ def download(url: str, part: Path) -> Iterator[Transfer]:
 def take(source: Path, part: Path) -> Iterator[Transfer]:
     try:
         size = source.stat().st_size
-        shutil.copyfile(source, part)
-    except FileNotFoundError:
-        raise CadenzaError(f"{source}: there is no such file; --from takes the archive of the corpus.") from None
+        archive = open(source, "rb")  # noqa: SIM115 - closed below; only what opening it raises is about the source
+    except OSError as error:
+        raise CadenzaError(
+            f"{source}: cannot be read ({error.strerror}); --from takes the archive of the corpus."
+        ) from None
+    with archive, open(part, "wb") as out:
+        shutil.copyfileobj(archive, out)
     yield Transfer(size, size)
 
 
-def check(name: str, archive: Path) -> None:
+def check(name: str, archive: Path, origin: str) -> None:
+    """Raise unless the archive, which came from `origin`, holds the known music."""
     corpus = lookup(name)
-    found = content_digest(archive, corpus.inside)
+    try:
+        found = content_digest(archive, corpus.inside)
+    except Exception as error:  # on damage, tarfile, zipfile and the decompressors raise many kinds
+        raise damaged(origin, error) from None
     if found != corpus.sha256:
         raise CadenzaError(
-            f"{name}: the archive's music is not the known one (SHA-256 {found[:12]}…, expected {corpus.sha256[:12]}…); get it from {corpus.url}."
+            f"{origin}: its music is not that of {name} (SHA-256 {found[:12]}…, expected {corpus.sha256[:12]}…); get it from {corpus.url}."
         )
 
 
 def content_digest(archive: Path, inside: str) -> str:
     """SHA-256 over the sorted names (from the folder `inside` on) and digests of an archive's music."""
     lines = []
-    try:
-        for member in members(archive):
-            _, found, name = member.name.partition(f"/{inside}/")
-            if found and is_music(name) and member.data is not None:
-                with member.data as data:
-                    lines.append(f"{hashlib.file_digest(data, 'sha256').hexdigest()}  {name}\n")  # type: ignore[arg-type]
-    except Exception as error:  # tarfile and zlib raise many kinds on damage
-        raise CadenzaError(f"{archive}: damaged, or not an archive ({error}); get it again.") from None
+    for member in members(archive):
+        _, found, name = member.name.partition(f"/{inside}/")
+        if found and is_music(name) and member.data is not None:
+            lines.append(f"{hashlib.file_digest(member.data, 'sha256').hexdigest()}  {name}\n")  # type: ignore[arg-type]
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()

@@ -26,7 +26,8 @@ def split_works(entries: list[Entry], settings: CorpusSettings, seed: int) -> li
     parts = {int(work): TRAIN for work in works}
     for part, share, needed in ((TEST, settings.test, 2), (VALIDATION, settings.validation, 3)):
         wanted, taken = share * sizes.sum(), 0
-        while free and len(works) >= needed and share > 0 and taken < wanted:
+        spare = int(part == TEST and settings.validation > 0 and len(works) >= 3)  # a work for validation
+        while len(free) > spare and len(works) >= needed and share > 0 and taken < wanted:
             place = free.pop()
             parts[int(works[place])] = part
             taken += sizes[place]

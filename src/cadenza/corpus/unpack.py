@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from cadenza.midi import ABC_SUFFIXES, MIDI_SUFFIXES
 from cadenza.settings import Settings
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
+ZIP_BEGINS = b"PK\3\4"
 MUSIC_SUFFIXES = MIDI_SUFFIXES + ABC_SUFFIXES
 
 
@@ -34,7 +34,7 @@ class SourceFile:
 
 @dataclass(frozen=True)
 class Member:
-    """A file in an archive; `data` is None where it cannot, or need not, be read."""
+    """A file in an archive; `data`, open until the next member, is None where it cannot, or need not, be read."""
 
     name: str
     size: int
@@ -67,27 +67,37 @@ def unpack(archive: Path, folder: Path, settings: Settings) -> list[SourceFile]:
                 with open(path, "wb") as out:
                     copy(member.data, out, largest)
             found.append(SourceFile(name, path, reason))
-    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
-        raise CadenzaError(f"{archive}: damaged, or not an archive ({error}); get it again.") from None
-    except OSError as error:
-        raise CadenzaError(
-            f"{archive}: cannot unpack it ({error.strerror or error}); free space or get the archive again."
-        ) from None
+    except CadenzaError:
+        raise
+    except Exception as error:  # on damage, tarfile, zipfile and the decompressors raise many kinds
+        raise damaged(str(archive), error) from None
     return found
+
+
+def damaged(archive: str, error: Exception) -> CadenzaError:
+    """What to say of an archive whose reading ended in `error`."""
+    if isinstance(error, OSError) and error.errno:
+        return CadenzaError(
+            f"{archive}: cannot unpack it ({error.strerror}); free space, or check the path and its permissions."
+        )
+    why = str(error).splitlines()[0].rstrip(":") if str(error) else type(error).__name__
+    return CadenzaError(f"{archive}: damaged, or not an archive ({why}); get it again.")
 
 
 def members(archive: Path) -> Iterator[Member]:
     """The files of a zip or tar archive, in its order; links and devices are passed over."""
-    if archive.name.lower().endswith(".zip"):
+    with open(archive, "rb") as start:
+        is_zip = archive.suffix.lower() == ".zip" or start.read(4) == ZIP_BEGINS
+    if is_zip:
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
-                if not info.is_dir():
-                    locked = bool(info.flag_bits & 1)
-                    yield Member(
-                        info.filename,
-                        info.file_size,
-                        None if locked or not is_music(info.filename) else zipped.open(info),
-                    )
+                if info.is_dir():
+                    continue
+                if info.flag_bits & 1 or not is_music(info.filename):
+                    yield Member(info.filename, info.file_size, None)
+                else:
+                    with zipped.open(info) as data:
+                        yield Member(info.filename, info.file_size, data)
     else:
         with tarfile.open(archive) as tarred:
             for entry in tarred:
@@ -97,10 +107,9 @@ def members(archive: Path) -> Iterator[Member]:
 
 def copy(source: IO[bytes], target: IO[bytes], most: int) -> None:
     """Copy, at most one byte more than `most`, so that a lying size is noticed when the file is read."""
-    with source:
-        while most >= 0 and (block := source.read(min(1 << 20, most + 1))):
-            target.write(block)
-            most -= len(block)
+    while most >= 0 and (block := source.read(min(1 << 20, most + 1))):
+        target.write(block)
+        most -= len(block)
 
 
 def is_archive(path: Path) -> bool:

@@ -19,6 +19,8 @@ GRAM = 7
 SHARED = 0.28
 TOGETHER_SECONDS = 0.05
 COMMON = 200
+WEIGHTS = 257 ** np.arange(GRAM)
+"""An n-gram as one number: its intervals, moved to 1…255, are the digits."""
 
 Groups = npt.NDArray[np.int64]
 
@@ -44,9 +46,7 @@ def interval_grams(piece: Notes) -> npt.NDArray[np.int64]:
     intervals = intervals[intervals != 0]
     if len(intervals) < GRAM:
         intervals = np.pad(intervals, (0, GRAM - len(intervals)))
-    windows = np.lib.stride_tricks.sliding_window_view(intervals + 128, GRAM)
-    weights = np.array([np.uint64(257) ** np.uint64(k) for k in range(GRAM)], dtype=np.uint64).view(np.int64)
-    return np.unique(windows @ weights)
+    return np.unique(np.correlate(intervals + 128, WEIGHTS, "valid"))
 
 
 def upper_line(piece: Notes) -> npt.NDArray[np.int32]:
@@ -69,17 +69,28 @@ def upper_line(piece: Notes) -> npt.NDArray[np.int32]:
 def shared_grams(grams: Sequence[npt.NDArray[np.int64]]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pairs of pieces, shape (K, 2), and the number of n-grams that each pair shares, shape (K,)."""
     gram = np.concatenate(grams)
-    piece = np.repeat(np.arange(len(grams)), [len(one) for one in grams])
-    order = np.lexsort((piece, gram))
+    number = np.min_scalar_type(len(grams))  # two bytes as a rule: numpy sorts those by radix, far faster
+    piece = np.repeat(np.arange(len(grams), dtype=number), [len(one) for one in grams])
+    order = np.argsort(gram, kind="stable")
     gram, piece = gram[order], piece[order]
-    found: list[npt.NDArray[np.int64]] = []
+    at = np.arange(len(gram))
+    left, right = [piece[:0]], [piece[:0]]
     for distance in range(1, min(COMMON, len(gram))):
-        same = gram[distance:] == gram[:-distance]
-        if not same.any():
-            break
-        found.append(piece[:-distance][same] * len(grams) + piece[distance:][same])
-    keys, counts = np.unique(np.concatenate(found or [np.empty(0, np.int64)]), return_counts=True)
-    return np.stack([keys // len(grams), keys % len(grams)], axis=1), counts
+        at = at[: np.searchsorted(at, len(gram) - distance)]
+        at = at[gram[at + distance] == gram[at]]
+        left.append(piece[at])
+        right.append(piece[at + distance])
+    return distinct_pairs(np.concatenate(left), np.concatenate(right))
+
+
+def distinct_pairs(left: Groups, right: Groups) -> tuple[Groups, Groups]:
+    """Each pair (left, right) once, in order, shape (K, 2), and how often it occurs, shape (K,)."""
+    order = np.lexsort((right, left))
+    left, right = left[order].astype(np.int64), right[order].astype(np.int64)
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (left[1:] != left[:-1]) | (right[1:] != right[:-1])
+    first = np.flatnonzero(new)
+    return np.stack([left[first], right[first]], axis=1), np.diff(first, append=len(order))
 
 
 def components(size: int, pairs: npt.NDArray[np.int64]) -> Groups:

@@ -23,6 +23,9 @@ class LSTMTrunk(Trunk):
         between = settings.dropout if settings.layers > 1 else 0.0
         self.layers = nn.LSTM(settings.width, settings.width, settings.layers, batch_first=True, dropout=between)
         self.dropout = nn.Dropout(settings.dropout)
+        for name, bias in self.layers.named_parameters():
+            if name.startswith("bias_ih"):  # remember at first (Jozefowicz et al., 2015); gates: in, forget, cell, out
+                nn.init.ones_(bias.data[settings.width : 2 * settings.width])
 
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State) -> tuple[Tensor, State]:
         hidden_BTD, state = self.layers(self.dropout(self.embed(ids_BTF, context_BTC)), state)

@@ -88,21 +88,12 @@ class NoteRows:
     def note_count(self, rows: Rows) -> int:
         return int((rows[:, SHIFT] < self.rest).sum())
 
-    @property
-    def context_width(self) -> int:
-        """Columns of `context`: none for performances, metre for scores."""
-        return 2 * len(CONTEXT_BEATS) if self.base.unit == "beats" else 0
+    context_width = 0
+    """Columns of `context`; metre as sine and cosine was tried for beats and made training slower."""
 
     def context(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """Where each row's onset lies in periods of `CONTEXT_BEATS`, as sine and cosine, (N, C).
-
-        It follows from the rows before and including each row, so it is given, never predicted.
-        """
-        if self.base.unit == "seconds":
-            return np.empty((len(rows), 0), dtype=np.float32)
-        beats = np.cumsum(self.steps(rows)) / self.base.steps
-        angles = 2 * np.pi * beats[:, None] / np.array(CONTEXT_BEATS)
-        return np.concatenate([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+        """What follows from the rows and is given to the model with them, shape (N, 0): nothing."""
+        return np.empty((len(rows), self.context_width), dtype=np.float32)
 
     def grammar(self, lowest: int = 0, highest: int = 127) -> Grammar:
         """The rules of this table, for a pitch range."""
@@ -139,10 +130,6 @@ class NoteRows:
             accumulate(inside.tolist(), lambda error, gap: error_after[gap - error], initial=0), np.int64, len(gaps) + 1
         )
         return (distinct + errors[1:])[np.cumsum(begins) - 1]
-
-
-CONTEXT_BEATS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 16.0, 32.0, 64.0)
-"""Periods of the metre and the phrase, quarter notes."""
 
 
 @lru_cache

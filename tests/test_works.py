@@ -1,0 +1,245 @@
+import csv
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from cadenza.corpus.scan import Corpus, Entry, scan
+from cadenza.corpus.sources import open_source
+from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_works
+from cadenza.corpus.works import components, group_works
+from cadenza.errors import CadenzaError
+from cadenza.notes import Header, Notes, TimeBase
+from cadenza.settings import CorpusSettings, build
+
+
+def melody(seed: int, count: int = 120, step: int = 1) -> Notes:
+    """Random steps of up to a fourth, never standing still."""
+    rng = np.random.default_rng(seed)
+    moves = rng.integers(1, 6, count) * rng.choice([-1, 1], count)
+    pitch = [72]
+    for move in moves.tolist():
+        pitch.append(pitch[-1] + (move if 50 <= pitch[-1] + move <= 100 else -move))
+    duration = rng.integers(10, 60, len(pitch)) * step
+    return Notes.of(np.cumsum(duration) - duration, pitch, duration, rng.integers(30, 120, len(pitch)))
+
+
+def transposed(notes: Notes, semitones: int) -> Notes:
+    return Notes.of(notes.onset, notes.pitch + semitones, notes.duration, notes.velocity, notes.header)
+
+
+def stretched(notes: Notes, ratio: float) -> Notes:
+    onset, end = (np.rint(values * ratio).astype(int) for values in (notes.onset, notes.onset + notes.duration))
+    return Notes.of(onset, notes.pitch, np.maximum(end - onset, 1), notes.velocity, notes.header)
+
+
+def played_again(notes: Notes, seed: int) -> Notes:
+    """Another performance: other times and velocities, one note in twenty wrong or missing."""
+    rng = np.random.default_rng(seed)
+    kept = notes[rng.random(len(notes)) > 0.03]
+    pitch = kept.pitch + rng.integers(-2, 3, len(kept)) * (rng.random(len(kept)) < 0.02)
+    shift = np.cumsum(rng.integers(0, 4, len(kept)))
+    return Notes.of(kept.onset + shift, pitch, kept.duration, rng.integers(30, 120, len(kept)), notes.header)
+
+
+# Grouping
+
+
+@pytest.mark.parametrize("semitones", [-7, 1, 12])
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 1.37])
+def test_a_transposed_and_stretched_copy_is_the_same_work(semitones: int, ratio: float) -> None:
+    one, other = melody(1), melody(2)
+    copy = stretched(transposed(one, semitones), ratio)
+    assert group_works([one, other, copy]).tolist() == [0, 1, 0]
+
+
+def test_performances_of_one_piece_are_one_work() -> None:
+    pieces = [played_again(melody(piece), 10 * piece + player) for piece in range(6) for player in range(4)]
+    assert group_works(pieces).tolist() == [piece for piece in range(6) for _ in range(4)]
+
+
+def test_an_excerpt_belongs_to_its_piece() -> None:
+    whole = melody(1, 300)
+    assert group_works([whole, whole[100:180], melody(2)]).tolist() == [0, 0, 1]
+
+
+def test_the_time_base_makes_no_difference() -> None:
+    one = melody(1)
+    beats = Notes.of(*one.columns, header=Header(time_base=TimeBase("beats", 24)))
+    assert group_works([one, beats]).tolist() == [0, 0]
+
+
+def test_chords_are_one_work_in_whatever_order_their_notes_are_struck() -> None:
+    top = melody(3)
+    low = transposed(top, -12)
+    early, late = (
+        Notes.of(
+            np.concatenate([top.onset + 10, low.onset + 10 + shift]),
+            np.concatenate([top.pitch, low.pitch]),
+            np.concatenate([top.duration, low.duration]),
+            np.concatenate([top.velocity, low.velocity]),
+        )
+        for shift in (-2, 2)
+    )
+    assert group_works([early, late, top]).tolist() == [0, 0, 0]
+
+
+def test_unrelated_melodies_are_works_of_their_own() -> None:
+    assert group_works([melody(seed) for seed in range(200)]).tolist() == list(range(200))
+
+
+def test_groups_do_not_depend_on_the_order_of_the_pieces() -> None:
+    pieces = [played_again(melody(number % 9), number) for number in range(30)]
+    order = np.random.default_rng(4).permutation(30)
+    forward, shuffled = group_works(pieces), group_works([pieces[number] for number in order])
+    for one in range(30):
+        for other in range(30):
+            assert (forward[order[one]] == forward[order[other]]) == (shuffled[one] == shuffled[other])
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_pieces_of_very_few_notes_can_be_grouped(count: int) -> None:
+    short = [Notes.of(range(count), range(60 + start, 60 + start + count), [1] * count, [80] * count) for start in (0, 3)]
+    assert group_works([*short, melody(1)]).tolist() == [0, 0, 1]
+
+
+def test_a_run_of_one_pitch_is_no_bridge_between_works() -> None:
+    def with_run(seed: int) -> Notes:
+        notes = melody(seed)
+        run = range(notes.end, notes.end + 400, 10)
+        columns = ([*notes.onset, *run], [*notes.pitch, *[60] * 40], [*notes.duration, *[9] * 40], [*notes.velocity, *[80] * 40])
+        return Notes.of(*columns)
+
+    assert group_works([with_run(seed) for seed in range(5)]).tolist() == [0, 1, 2, 3, 4]
+
+
+@given(st.integers(1, 25), st.data())
+def test_components_agree_with_a_slow_reference(size: int, draw: st.DataObject) -> None:
+    node = st.integers(0, size - 1)
+    pairs = np.array(draw.draw(st.lists(st.tuples(node, node), max_size=30)), np.int64).reshape(-1, 2)
+    label = list(range(size))
+    for _ in range(size):
+        for left, right in pairs.tolist():
+            label[left] = label[right] = min(label[left], label[right])
+    first_seen = {old: new for new, old in enumerate(dict.fromkeys(label))}
+    assert components(size, pairs).tolist() == [first_seen[old] for old in label]
+
+
+@pytest.mark.slow
+def test_performances_of_the_real_corpus_are_found_without_reading_their_names(data: Path) -> None:
+    with open(data / "split_by_piece.csv", encoding="utf-8", newline="") as table:
+        piece = {row["file"]: f"{row['book']} {row['piece']}" for row in csv.DictReader(table)}
+    corpus = real_corpus(data / "violin-etudes.tar.gz")
+    assert len(corpus.pieces) == len(piece) == 1021
+    truth = [piece["/".join(entry.name.split("/")[-2:])] for entry in corpus.kept]
+    found = [entry.work for entry in corpus.kept]
+
+    def pairs(*labels: list[str] | list[int]) -> int:
+        return sum(count * (count - 1) // 2 for count in Counter(zip(*labels, strict=True)).values())
+
+    both = pairs(truth, found)
+    assert both / pairs(truth) >= 0.995  # recall: performances of one piece that are in one work
+    assert both / pairs(found) >= 0.99  # precision
+
+
+def real_corpus(archive: Path) -> Corpus:
+    with open_source(str(archive), build()) as source:
+        records = scan(source, build())
+        while True:
+            try:
+                next(records)
+            except StopIteration as done:
+                corpus: Corpus = done.value
+                return corpus
+
+
+# Splitting
+
+
+def entries(sizes: list[int]) -> list[Entry]:
+    """As many kept entries of each work as its size says, and two files that were left out."""
+    kept = [Entry(f"{work}-{number}.mid", work=work) for work, size in enumerate(sizes) for number in range(size)]
+    return [Entry("bad.mid", reason="bad.mid: damaged."), *kept, Entry("worse.mid", reason="worse.mid: damaged.")]
+
+
+def parts_of(sizes: list[int], seed: int = 0, settings: CorpusSettings | None = None) -> dict[int, str]:
+    """The part of every work; two parts of one work are a fault."""
+    before = entries(sizes)
+    after = split_works(before, settings or CorpusSettings(), seed)
+    assert [replace(entry, split="") for entry in after] == before
+    assert [entry.split for entry in after if entry.reason] == ["", ""]
+    parts: dict[int, str] = {}
+    for entry in after:
+        if not entry.reason:
+            assert parts.setdefault(entry.work, entry.split) == entry.split
+    return parts
+
+
+SIZES = st.lists(st.integers(1, 60), min_size=1, max_size=40)
+
+
+@hypothesis_settings(deadline=None)
+@given(SIZES, st.integers(0, 1000), st.sampled_from([0.01, 0.1, 0.3, 0.49]), st.sampled_from([0.01, 0.1, 0.3, 0.49]))
+def test_every_work_is_in_one_part_and_every_part_is_filled(
+    sizes: list[int], seed: int, validation: float, test: float
+) -> None:
+    parts = parts_of(sizes, seed, CorpusSettings(validation=validation, test=test))
+    assert sorted(parts) == list(range(len(sizes)))
+    match len(sizes):
+        case 1:
+            assert set(parts.values()) == {TRAIN}
+        case 2:
+            assert sorted(parts.values()) == [TEST, TRAIN]
+        case _:
+            assert set(parts.values()) == {TRAIN, VALIDATION, TEST}
+    assert parts[sizes.index(max(sizes))] == TRAIN
+
+
+@hypothesis_settings(deadline=None)
+@given(SIZES, st.integers(0, 1000))
+def test_a_seed_always_gives_the_same_split(sizes: list[int], seed: int) -> None:
+    assert parts_of(sizes, seed) == parts_of(sizes, seed)
+
+
+def test_other_seeds_give_other_splits() -> None:
+    assert len({tuple(parts_of([1] * 30, seed).items()) for seed in range(20)}) > 15
+
+
+@pytest.mark.parametrize(("validation", "test"), [(0.1, 0.1), (0.2, 0.05), (0.3, 0.3)])
+def test_parts_hold_their_share_of_the_pieces(validation: float, test: float) -> None:
+    sizes = np.random.default_rng(1).integers(1, 10, 200).tolist()
+    for seed in range(10):
+        parts = parts_of(sizes, seed, CorpusSettings(validation=validation, test=test))
+        for part, share in ((VALIDATION, validation), (TEST, test)):
+            held = sum(sizes[work] for work in parts if parts[work] == part)
+            assert share * sum(sizes) <= held < share * sum(sizes) + 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        (CorpusSettings(validation=0, test=0), {TRAIN}),
+        (CorpusSettings(validation=0), {TRAIN, TEST}),
+        (CorpusSettings(test=0), {TRAIN, VALIDATION}),
+    ],
+)
+def test_a_share_of_zero_leaves_the_part_empty(settings: CorpusSettings, left: set[str]) -> None:
+    assert set(parts_of([1] * 20, 0, settings).values()) == left
+
+
+def test_one_great_work_leaves_all_three_parts_something() -> None:
+    assert sorted(parts_of([100, 1, 1]).values()) == [TEST, TRAIN, VALIDATION]
+
+
+def test_nothing_kept_is_nothing_split() -> None:
+    assert parts_of([]) == {}
+
+
+def test_a_held_out_half_is_refused() -> None:
+    with pytest.raises(CadenzaError, match=r"corpus\.test = 0\.5"):
+        build(corpus={"test": 0.5})
