@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from cadenza import midi
 from cadenza.corpus.isolate import Casualty, isolated_map
-from cadenza.corpus.scan import read_file
-from cadenza.corpus.unpack import SourceFile
+from cadenza.corpus.scan import scan
+from cadenza.corpus.sources import open_source
 from cadenza.errors import CadenzaError
 from cadenza.instruments import DRUMS, program_name, program_number
 from cadenza.midi import parse, parse_abc, read, read_bytes, to_bytes
 from cadenza.notes import Header, Notes, TimeBase, one_at_a_time
-from cadenza.settings import MidiSettings
+from cadenza.settings import MidiSettings, build
 from conftest import Midi
 
 DEFAULT = MidiSettings()
@@ -360,7 +360,7 @@ def test_damaged_files_raise_nothing_but_our_own_error(smf: Midi) -> None:
 def tables(draw: st.DrawFn) -> Notes:
     seconds = draw(st.booleans())
     note = st.tuples(st.integers(0, 5000), st.integers(0, 127), st.integers(1, 900), st.integers(1, 127))
-    columns = np.array(draw(st.lists(note, min_size=1, max_size=40)))
+    onset, pitch, duration, velocity = np.array(draw(st.lists(note, min_size=1, max_size=40))).T
     header = (
         Header("piece", TimeBase("seconds", draw(st.sampled_from([10, 50, 100, 200]))))
         if seconds
@@ -371,7 +371,7 @@ def tables(draw: st.DrawFn) -> Notes:
             draw(st.sampled_from([(4, 4), (6, 8), (3, 4), (12, 8)])),
         )
     )
-    return Notes.of(*columns.T, header=header)
+    return Notes.of(onset, pitch, duration, velocity, header)
 
 
 @settings(deadline=None)
@@ -462,8 +462,11 @@ def test_every_tune_of_an_abc_file_is_read(line_end: str, before: str) -> None:
 def test_the_name_of_an_abc_file_runs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_text(SCALE)
-    reading = read_file((SourceFile(name, Path(name)), DEFAULT))
-    assert [len(score.parts[0]) for score in reading.scores] == [8]
+    with open_source(name, build()) as source:
+        for progress in scan(source, build()):
+            assert progress.done == progress.total == 1
+    [found] = parse_abc(Path(name).read_text(), name, DEFAULT)
+    assert len(found.parts[0]) == 8
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 

@@ -104,7 +104,9 @@ def test_groups_do_not_depend_on_the_order_of_the_pieces() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 7])
 def test_pieces_of_very_few_notes_can_be_grouped(count: int) -> None:
-    short = [Notes.of(range(count), range(60 + start, 60 + start + count), [1] * count, [80] * count) for start in (0, 3)]
+    short = [
+        Notes.of(range(count), range(60 + start, 60 + start + count), [1] * count, [80] * count) for start in (0, 3)
+    ]
     assert group_works([*short, melody(1)]).tolist() == [0, 0, 1]
 
 
@@ -112,7 +114,12 @@ def test_a_run_of_one_pitch_is_no_bridge_between_works() -> None:
     def with_run(seed: int) -> Notes:
         notes = melody(seed)
         run = range(notes.end, notes.end + 400, 10)
-        columns = ([*notes.onset, *run], [*notes.pitch, *[60] * 40], [*notes.duration, *[9] * 40], [*notes.velocity, *[80] * 40])
+        columns = (
+            [*notes.onset, *run],
+            [*notes.pitch, *[60] * 40],
+            [*notes.duration, *[9] * 40],
+            [*notes.velocity, *[80] * 40],
+        )
         return Notes.of(*columns)
 
     assert group_works([with_run(seed) for seed in range(5)]).tolist() == [0, 1, 2, 3, 4]

@@ -7,6 +7,7 @@ Ranges (sounding MIDI pitches) and open strings follow S. Adler, *The Study of O
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 from cadenza.errors import CadenzaError
 from cadenza.settings import nearest
@@ -33,6 +34,7 @@ INSTRUMENTS = {
 }
 
 
+@cache
 def program_name(program: int) -> str:
     """The General MIDI name of a program, in lower case.
 

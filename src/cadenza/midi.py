@@ -21,6 +21,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -107,7 +108,7 @@ class Score:
         )
         if unit == "seconds":
             base = TimeBase("seconds", settings.steps_per_second)
-            steps = [self.seconds(ticks) * base.steps for ticks in (start, end)]
+            steps = np.split(self.seconds(np.concatenate([start, end])) * base.steps, 2)
             tempo = 120.0
         else:
             base = TimeBase("beats", settings.steps_per_beat)
@@ -171,7 +172,7 @@ def open_score(data: bytes, name: str) -> symusic.Score:
 
 def parts_of(raw: symusic.Score, settings: MidiSettings) -> dict[int, Part]:
     """Merge the tracks of each program."""
-    tracks: dict[int, list[tuple[npt.NDArray[np.int32 | np.int8], ...]]] = {}
+    tracks: dict[int, list[tuple[npt.NDArray[np.integer[Any]], ...]]] = {}
     for track in raw.tracks:
         if len(track.notes):
             columns = track.notes.numpy()
@@ -184,7 +185,7 @@ def parts_of(raw: symusic.Score, settings: MidiSettings) -> dict[int, Part]:
     return {program: part for program, part in merged.items() if len(part)}
 
 
-def merge(tracks: list[tuple[npt.NDArray[np.int32 | np.int8], ...]]) -> Part:
+def merge(tracks: list[tuple[npt.NDArray[np.integer[Any]], ...]]) -> Part:
     """The columns of several tracks in one part, without notes that cannot be heard."""
     start, end, pitch, velocity = (np.concatenate(columns).astype(np.int64) for columns in zip(*tracks, strict=True))
     heard = (velocity > 0) & (start >= 0) & (pitch >= 0)

@@ -27,7 +27,9 @@ class MidiSettings(Section):
     """How a file becomes notes."""
 
     instrument: str = Field(
-        "auto", description="auto (the one with most notes in a file), all, or a General MIDI name or program number."
+        "auto",
+        coerce_numbers_to_str=True,
+        description="auto (the one with most notes in a file), all, or a General MIDI name or program number.",
     )
     drums: Literal["drop", "keep"] = Field("drop", description="What happens to percussion tracks.")
     pedal: Literal["extend", "ignore"] = Field("extend", description="Whether the sustain pedal lengthens notes.")
@@ -182,6 +184,8 @@ def validate(values: Mapping[str, Mapping[str, Any]]) -> Settings:
             raise CadenzaError(
                 f"There is no section {section!r}{nearest(section, Settings.model_fields)}; sections: {', '.join(Settings.model_fields)}."
             )
+        if not isinstance(entries, Mapping):
+            raise CadenzaError(f"{section!r} is not a section here; write its settings as {section}.key = value.")
         known = section_fields(section)
         for key in entries:
             if key not in known:

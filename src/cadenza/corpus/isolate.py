@@ -8,8 +8,10 @@ to a process; what dies then is a `Casualty`, everything else goes on.
 from __future__ import annotations
 
 import faulthandler
+import math
 import os
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BATCH = 16
+REARM_SHARE = 0.1
+"""The watchdog is set anew after this share of an item's time, since that costs as much as a small file."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,14 @@ def work(
     """One task of a worker; `marker` holds the index of the item in hand."""
     results = []
     with open(marker, "w", encoding="ascii") as place, open(os.devnull, "w", encoding="ascii") as nowhere:
+        armed = -math.inf
         for index, item in batch:
             place.seek(0)
             place.write(f"{index:<20}")
             place.flush()
-            faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+            if time.monotonic() - armed > REARM_SHARE * seconds:
+                armed = time.monotonic()
+                faulthandler.dump_traceback_later((1 + REARM_SHARE) * seconds, exit=True, file=nowhere)
             results.append((index, function(item)))
         faulthandler.cancel_dump_traceback_later()
     return results

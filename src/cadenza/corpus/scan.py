@@ -12,10 +12,10 @@ from cadenza.corpus.sources import Source
 from cadenza.corpus.unpack import SourceFile
 from cadenza.corpus.works import group_works
 from cadenza.errors import CadenzaError
-from cadenza.instruments import DRUMS, program_name
+from cadenza.instruments import program_name, program_number
 from cadenza.midi import ABC_SUFFIXES, Score, parse, parse_abc, read_bytes
 from cadenza.notes import Notes, TimeBase, from_first_onset
-from cadenza.settings import MidiSettings, Settings
+from cadenza.settings import CorpusSettings, MidiSettings, Settings
 
 BEATS_SHARE = 0.8
 """Share of onsets on the beat grid from which a corpus counts in beats."""
@@ -66,32 +66,73 @@ class Corpus:
 
 
 @dataclass(frozen=True)
+class Found:
+    """One score as its worker leaves it: notes from the first onset on, or the reason why there are none."""
+
+    name: str
+    on_grid: int
+    onsets: int
+    notes: Notes | None = None
+    reason: str = ""
+    programs: tuple[int, ...] = ()
+    set_aside: str = ""
+
+
+@dataclass(frozen=True)
 class Reading:
     """What a worker found in one file."""
 
     sha256: str = ""
-    scores: list[Score] = field(default_factory=list)
+    found: tuple[Found, ...] = ()
     reason: str = ""
 
 
 def scan(source: Source, settings: Settings) -> Generator[Progress, None, Corpus]:
-    """Read every file in isolation, decide the time base, drop what is unusable, group by work."""
-    readings: list[Reading] = [Reading(reason=file.reason) for file in source.files]
-    todo = [index for index, file in enumerate(source.files) if not file.reason]
-    tasks = [(source.files[index], settings.midi) for index in todo]
-    results = isolated_map(read_file, tasks, settings.corpus.workers, settings.midi.max_seconds)
-    for done, (number, result) in enumerate(results, 1):
-        readings[todo[number]] = (
-            Reading(reason=f"{source.files[todo[number]].name}: {result.reason}; remove it.")
-            if isinstance(result, Casualty)
-            else result
-        )
-        yield Progress("reading", done, len(todo))
-    return assemble(source, readings, settings)
+    """Read every file in isolation, decide the time base, drop what is unusable, group by work.
+
+    Workers count time as each file by itself suggests; the files that differ from the corpus as a
+    whole are read again.
+    """
+    if settings.midi.instrument not in ("auto", "all"):
+        program_number(settings.midi.instrument)  # an unknown name is no fault of the files
+    readings = {index: Reading(reason=file.reason) for index, file in enumerate(source.files)}
+    readable = [index for index, reading in readings.items() if not reading.reason]
+    readings |= yield from read_files(source, readable, settings.midi, settings)
+    found = [one for reading in readings.values() for one in reading.found]
+    share = sum(one.on_grid for one in found) / max(1, sum(one.onsets for one in found))
+    unit = time_unit(share, settings.midi)
+    other = [
+        index
+        for index, reading in readings.items()
+        if any(one.notes and one.notes.header.time_base.unit != unit for one in reading.found)
+    ]
+    readings |= yield from read_files(source, other, settings.midi.model_copy(update={"time_base": unit}), settings)
+    return assemble(source, list(readings.values()), share, settings)
+
+
+def read_files(
+    source: Source, indices: list[int], midi: MidiSettings, settings: Settings
+) -> Generator[Progress, None, dict[int, Reading]]:
+    """The readings of some of the source's files, by index."""
+    tasks = [(source.files[index], midi) for index in indices]
+    readings: dict[int, Reading] = {}
+    for number, result in isolated_map(read_file, tasks, settings.corpus.workers, midi.max_seconds):
+        lost = isinstance(result, Casualty)
+        name = tasks[number][0].name
+        readings[indices[number]] = Reading(reason=f"{name}: {result.reason}; remove it.") if lost else result
+        yield Progress("reading", len(readings), len(indices))
+    return readings
+
+
+def time_unit(share: float, settings: MidiSettings) -> str:
+    """The unit of time, given the share of onsets on the beat grid."""
+    if settings.time_base != "auto":
+        return settings.time_base
+    return "beats" if share >= BEATS_SHARE else "seconds"
 
 
 def read_file(task: tuple[SourceFile, MidiSettings]) -> Reading:
-    """Worker: one file's digest and scores; what is wrong with it comes back as the reason."""
+    """Worker: one file's digest and notes; what is wrong with it comes back as the reason."""
     file, settings = task
     try:
         data = read_bytes(file.path, settings, file.name)
@@ -100,19 +141,29 @@ def read_file(task: tuple[SourceFile, MidiSettings]) -> Reading:
     digest = hashlib.sha256(data).hexdigest()
     try:
         if file.path.suffix.lower() in ABC_SUFFIXES:
-            return Reading(digest, parse_abc(data.decode("utf-8", "replace"), file.name, settings))
-        return Reading(digest, [parse(data, file.name, settings)])
+            scores = parse_abc(data.decode("utf-8", "replace"), file.name, settings)
+        else:
+            scores = [parse(data, file.name, settings)]
     except CadenzaError as error:
         return Reading(digest, reason=str(error))
+    return Reading(digest, tuple(find(score, settings) for score in scores))
 
 
-def assemble(source: Source, readings: list[Reading], settings: Settings) -> Corpus:
+def find(score: Score, settings: MidiSettings) -> Found:
+    """The notes of a score, and what else it holds."""
+    on_grid, onsets = score.on_grid()
+    try:
+        notes = from_first_onset(score.notes(settings, time_unit(on_grid / max(1, onsets), settings)))
+    except CadenzaError as error:
+        return Found(score.name, on_grid, onsets, reason=str(error))
+    chosen = score.chosen(settings)
+    aside = {program: len(part) for program, part in score.parts.items() if program not in chosen}
+    words = ", ".join(f"{program_name(program)}: {count} notes" for program, count in aside.items())
+    return Found(score.name, on_grid, onsets, notes, "", tuple(chosen), words)
+
+
+def assemble(source: Source, readings: list[Reading], share: float, settings: Settings) -> Corpus:
     """Readings to a corpus; the order is that of the files."""
-    grid = [score.on_grid() for reading in readings for score in reading.scores]
-    share = sum(hits for hits, _ in grid) / max(1, sum(total for _, total in grid))
-    unit = (
-        settings.midi.time_base if settings.midi.time_base != "auto" else "beats" if share >= BEATS_SHARE else "seconds"
-    )
     entries: list[Entry] = []
     pieces: list[Notes] = []
     programs: Counter[int] = Counter()
@@ -126,50 +177,42 @@ def assemble(source: Source, readings: list[Reading], settings: Settings) -> Cor
             entries.append(Entry(file.name, reading.sha256, reason))
             continue
         same_bytes[reading.sha256] = file.name
-        for score in reading.scores:
-            entry, piece, program = one_piece(score, reading.sha256, unit, settings, same_notes)
+        for found in reading.found:
+            entry = judge(found, reading.sha256, settings.corpus, same_notes)
             entries.append(entry)
-            if piece is not None:
-                pieces.append(piece)
-                programs[program] += 1
+            if found.notes is not None and not entry.reason:
+                pieces.append(found.notes)
+                programs[found.programs[0]] += 1
     base = pieces[0].header.time_base if pieces else TimeBase()
     main = source.program if source.program is not None else max(programs, key=lambda p: (programs[p], -p), default=0)
     return with_works(Corpus(source.name, base, share, main, pieces, entries))
 
 
-def one_piece(
-    score: Score, sha256: str, unit: str, settings: Settings, same_notes: dict[bytes, str]
-) -> tuple[Entry, Notes | None, int]:
-    """The manifest entry of a score, and its notes from the first onset on if they are kept."""
-    try:
-        piece = from_first_onset(score.notes(settings.midi, unit))
-    except CadenzaError as error:
-        return Entry(score.name, sha256, str(error)), None, 0
-    chosen = score.chosen(settings.midi)
-    aside = {program: len(part) for program, part in score.parts.items() if program not in chosen}
-    entry = Entry(
-        score.name,
-        sha256,
-        notes=len(piece),
-        length_seconds=round(piece.length_seconds, 3),
-        instrument=" + ".join(program_name(program) for program in chosen),
-        set_aside=", ".join(f"{program_name(program)}: {count} notes" for program, count in aside.items()),
-    )
-    corpus = settings.corpus
-    first = same_notes.setdefault(
-        hashlib.sha256(b"".join(column.tobytes() for column in piece.columns)).digest(), score.name
-    )
+def judge(found: Found, sha256: str, corpus: CorpusSettings, same_notes: dict[bytes, str]) -> Entry:
+    """The manifest entry of a score, with the reason if it is left out."""
+    piece = found.notes
+    if piece is None:
+        return Entry(found.name, sha256, found.reason)
+    digest = hashlib.sha256(b"".join(column.tobytes() for column in piece.columns)).digest()
+    first = same_notes.setdefault(digest, found.name)
+    reason = ""
     if len(piece) < corpus.min_notes:
         reason = f"{len(piece)} notes, under corpus.min_notes = {corpus.min_notes}; lower that, or remove it"
     elif len(piece) > corpus.max_notes:
         reason = f"{len(piece):,} notes, over corpus.max_notes = {corpus.max_notes:,}; raise that, or cut it"
     elif piece.length_seconds > 60 * corpus.max_minutes:
         reason = f"{piece.length_seconds / 60:,.0f} minutes long, over corpus.max_minutes = {corpus.max_minutes:g}; raise that, or cut it"
-    elif first != score.name:
+    elif first != found.name:
         reason = f"the same notes as {first}"
-    else:
-        return entry, piece, chosen[0]
-    return replace(entry, reason=f"{score.name}: {reason}."), None, DRUMS
+    return Entry(
+        found.name,
+        sha256,
+        f"{found.name}: {reason}." if reason else "",
+        notes=len(piece),
+        length_seconds=round(piece.length_seconds, 3),
+        instrument=" + ".join(program_name(program) for program in found.programs),
+        set_aside=found.set_aside,
+    )
 
 
 def with_works(corpus: Corpus) -> Corpus:

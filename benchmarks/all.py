@@ -1,0 +1,87 @@
+"""Every benchmark, one after the other, and their figures in `docs/benchmarks.md`.
+
+In: the command line of the benchmarks, which is passed on. Out: the page, written only once all have
+run. What a benchmark compares is said in its own docstring, and the page repeats that.
+"""
+
+from __future__ import annotations
+
+import ast
+import datetime
+import json
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from timing import ROOT, arguments, give_up
+
+PAGE = ROOT / "docs" / "benchmarks.md"
+TARGETS = {
+    "encode.py": {"ratio_vs_miditok": "at least 50"},
+    "scan.py": {"ratio_vs_parse_only": "at most 2.5"},
+    "import_time.py": {"ratio_vs_python": "at most 25", "heavy_modules": "0"},
+}
+PACKAGES = ("joblib", "miditok", "numpy", "symusic", "typer")
+
+
+def main() -> None:
+    data = arguments(__doc__).data
+    sections = [section(name, run(name, data)) for name in TARGETS]
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text("\n\n".join([head(), *sections]) + "\n", encoding="utf-8")
+    print(f"Written: {PAGE.relative_to(ROOT)}")
+
+
+def run(name: str, data: Path) -> dict[str, float]:
+    """The figures of one benchmark; what it says is shown."""
+    print(f"{name} …", flush=True)
+    command = [sys.executable, str(Path(__file__).with_name(name)), "--data", str(data)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    print(done.stdout, end="")
+    if done.returncode:
+        give_up(f"{name} ended with exit code {done.returncode}; docs/benchmarks.md is left as it was.")
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
+
+
+def head() -> str:
+    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return f"""# Benchmarks
+
+This page is written by `benchmarks/all.py`; do not edit it. Ratios compare work done in turn on one
+machine and carry over to others better than times do.
+
+* Date: {datetime.date.today()}
+* Machine: {processor()}, {os.cpu_count()} cores, {platform.system()}
+* Software: Python {platform.python_version()}, {packages}"""
+
+
+def section(name: str, figures: dict[str, float]) -> str:
+    """A benchmark's docstring, command and table."""
+    said = ast.get_docstring(ast.parse(Path(__file__).with_name(name).read_text(encoding="utf-8")))
+    title, _, text = (said or name).partition("\n\n")
+    rows = "\n".join(f"| `{key}` | {value:,} | {TARGETS[name].get(key, '')} |" for key, value in figures.items())
+    return f"""## {title.rstrip(".")}
+
+{text}
+
+`python benchmarks/{name}`
+
+| figure | value | target |
+|---|---|---|
+{rows}"""
+
+
+def processor() -> str:
+    """The processor's model, as far as the system tells it."""
+    about = Path("/proc/cpuinfo")
+    lines = about.read_text(encoding="utf-8").splitlines() if about.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    main()
