@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -22,6 +21,7 @@ from cadenza import export
 from cadenza.corpus.scan import Progress
 from cadenza.errors import CadenzaError
 from cadenza.models import Model, build
+from cadenza.models import device as torch_device
 from cadenza.notes import Header, Notes, TimeBase, concatenate, from_first_onset, one_at_a_time, shift_time
 from cadenza.sample import sample
 from cadenza.settings import AudioSettings, MidiSettings, ModelSettings, SampleSettings, TokenSettings, validate
@@ -210,6 +210,7 @@ def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Ten
         raise CadenzaError(
             f"{path}: a model of format {header.get('version')}, this Cadenza reads {VERSION}; use the matching release or train anew."
         )
+    where = torch_device(device)
     try:
         settings = ModelSettings.model_validate(header["model"])
         tokens = TokenSettings.model_validate(header["tokens"])
@@ -217,7 +218,7 @@ def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Ten
         model = fresh_model(settings, representation(tokens.representation, facts.base), seed=0)
         model.load_state_dict(dict(weights))
         return Improviser(
-            model.to(torch.device(device)).eval(),
+            model.to(where).eval(),
             settings,
             tokens,
             facts,

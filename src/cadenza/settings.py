@@ -70,7 +70,7 @@ class BatchSettings(Section):
     """How ids become training batches."""
 
     rows: int = Field(128, ge=2, description="Longest window, rows (notes).")
-    size: int = Field(32, ge=1, description="Windows in a batch.")
+    size: int = Field(16, ge=1, description="Windows in a batch.")
 
 
 class ModelSettings(Section):
@@ -79,7 +79,7 @@ class ModelSettings(Section):
     trunk: Literal["lstm"] = Field("lstm", description="The sequence model.")
     layers: int = Field(3, ge=1, le=64, description="Layers of the trunk.")
     width: int = Field(256, ge=8, le=8192, description="Hidden units of a layer.")
-    dropout: float = Field(0.2, ge=0, lt=1, description="Share of activations dropped in training.")
+    dropout: float = Field(0.1, ge=0, lt=1, description="Share of activations dropped in training.")
 
 
 class TrainSettings(Section):
@@ -89,7 +89,7 @@ class TrainSettings(Section):
         10, gt=0, description="Wall time for training, minutes; the number of steps is derived from it."
     )
     steps: int = Field(0, ge=0, description="Number of steps; 0 derives it from the minutes.")
-    learning_rate: float = Field(3e-3, gt=0, description="Peak learning rate (AdamW).")
+    learning_rate: float = Field(5e-3, gt=0, description="Peak learning rate (AdamW).")
     weight_decay: float = Field(0.01, ge=0, description="Weight decay (AdamW).")
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     evaluations: int = Field(20, ge=1, description="How often validation is scored during a run.")

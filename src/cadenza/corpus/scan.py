@@ -117,9 +117,9 @@ def read_files(
     tasks = [(source.files[index], midi) for index in indices]
     readings: dict[int, Reading] = {}
     for number, result in isolated_map(read_file, tasks, settings.corpus.workers, midi.max_seconds):
-        lost = isinstance(result, Casualty)
-        name = tasks[number][0].name
-        readings[indices[number]] = Reading(reason=f"{name}: {result.reason}; remove it.") if lost else result
+        if isinstance(result, Casualty):
+            result = Reading(reason=f"{tasks[number][0].name}: {result.reason}; remove it.")
+        readings[indices[number]] = result
         yield Progress("reading", len(readings), len(indices))
     return readings
 

@@ -24,7 +24,7 @@ def device(name: str) -> torch.device:
     there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
-    if not there[name]:
+    if not there.get(name):
         raise CadenzaError(
             f"There is no device {name!r} here; devices: {', '.join(kind for kind, found in there.items() if found)}."
         )
