@@ -16,7 +16,7 @@ from cadenza.settings import CorpusSettings, Settings
 from timing import alternate, arguments, corpus, one_thread, report
 
 PROCESSES = 2
-ROUNDS = 5
+ROUNDS = 9
 BATCH = 16
 
 

@@ -44,6 +44,7 @@ ABC_FATAL = ("Cannot apply broken rhythm", "Too many notes in chord")
 ABC_SECONDS = 10
 
 Ticks = npt.NDArray[np.int64]
+Columns = dict[str, npt.NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -172,24 +173,26 @@ def open_score(data: bytes, name: str) -> symusic.Score:
 
 def parts_of(raw: symusic.Score, settings: MidiSettings) -> dict[int, Part]:
     """Merge the tracks of each program."""
-    tracks: dict[int, list[tuple[npt.NDArray[np.integer[Any]], ...]]] = {}
+    tracks: dict[int, list[Columns]] = {}
     for track in raw.tracks:
         if len(track.notes):
             columns = track.notes.numpy()
-            end = columns["time"].astype(np.int64) + columns["duration"]
             if settings.pedal == "extend" and len(track.controls):
-                end = hold(end, *pedal_down(track))
-            part = (columns["time"], end, columns["pitch"], columns["velocity"])
-            tracks.setdefault(DRUMS if track.is_drum else track.program, []).append(part)
+                end = columns["time"].astype(np.int64) + columns["duration"]
+                columns["duration"] = hold(end, *pedal_down(track)) - columns["time"]
+            tracks.setdefault(DRUMS if track.is_drum else track.program, []).append(columns)
     merged = {program: merge(parts) for program, parts in tracks.items()}
     return {program: part for program, part in merged.items() if len(part)}
 
 
-def merge(tracks: list[tuple[npt.NDArray[np.integer[Any]], ...]]) -> Part:
+def merge(tracks: list[Columns]) -> Part:
     """The columns of several tracks in one part, without notes that cannot be heard."""
-    start, end, pitch, velocity = (np.concatenate(columns).astype(np.int64) for columns in zip(*tracks, strict=True))
+    start, duration, pitch, velocity = (
+        np.concatenate([columns[name] for columns in tracks]).astype(np.int64)
+        for name in ("time", "duration", "pitch", "velocity")
+    )
     heard = (velocity > 0) & (start >= 0) & (pitch >= 0)
-    return Part(start[heard], end[heard], pitch[heard], velocity[heard])
+    return Part(start[heard], (start + duration)[heard], pitch[heard], velocity[heard])
 
 
 def pedal_down(track: symusic.core.TrackTick) -> tuple[Ticks, Ticks]:

@@ -18,7 +18,7 @@ from cadenza.notes import Notes
 GRAM = 7
 SHARED = 0.28
 TOGETHER_SECONDS = 0.05
-COMMON = 200
+COMMON = 50
 WEIGHTS = 257 ** np.arange(GRAM)
 """An n-gram as one number: its intervals, moved to 1…255, are the digits."""
 
