@@ -16,6 +16,7 @@ SOURCE = ROOT / "src" / "cadenza"
 READING_ORDER = (
     "errors",
     "settings",
+    "records",
     "notes",
     "instruments",
     "midi",

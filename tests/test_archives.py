@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cadenza.corpus.sources import open_source
-from cadenza.corpus.unpack import printable
+from cadenza.corpus.unpack import members, printable
 from cadenza.errors import CadenzaError
 from cadenza.settings import Settings, build
 from conftest import Midi
@@ -239,3 +239,20 @@ def test_an_archive_that_may_not_be_read_is_named(tmp_path: Path) -> None:
         assert os.listdir(source.files[0].path.parent) == ["0000000.mid"]  # noqa: PTH208
     with pytest.raises(CadenzaError, match="no music in it"), open_source(str(tmp_path / "a.zip"), build()):
         pass
+
+
+def test_a_damaged_header_in_the_middle_of_a_tar_is_no_silent_end(tmp_path: Path, smf: Midi) -> None:
+    path = tmp_path / "music.tar"
+    with tarfile.open(path, "w") as archive:
+        for seed in range(3):
+            content = smf.piece(seed)
+            entry = tarfile.TarInfo(f"{seed}.mid")
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content))
+    with tarfile.open(path) as archive:
+        second = archive.getmember("1.mid").offset
+    data = bytearray(path.read_bytes())
+    data[second + 10] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(CadenzaError, match="damaged"):
+        list(members(path))

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from cadenza.corpus.inspection import findings
-from cadenza.corpus.scan import Corpus, Progress, scan
+from cadenza.corpus.scan import Corpus, scan
 from cadenza.corpus.sources import Source, open_source
 from cadenza.corpus.unpack import SourceFile
 from cadenza.errors import CadenzaError
+from cadenza.records import Progress
 from cadenza.settings import build
 from conftest import Midi
 
@@ -265,6 +266,7 @@ import os, sys
 import pretty_midi.constants
 from cadenza.corpus import scan
 from cadenza.corpus.sources import open_source
+from cadenza.records import Progress
 from cadenza.settings import build
 if os.geteuid() == 0:
     os.setgroups([])
@@ -379,3 +381,11 @@ def test_findings_of_nothing_but_junk_are_all_zero(tmp_path: Path) -> None:
     found = findings(corpus_of(tmp_path))
     assert (found["files"], found["kept"], found["dropped"], found["notes"]) == (1, 0, 1, 0)
     assert "pitch" not in found
+
+
+def test_one_bad_tune_of_an_abc_file_costs_only_itself(tmp_path: Path) -> None:
+    good = "X:1\nL:1/8\nM:4/4\nK:C\nCDEF GABc | cBAG FEDC |\n"
+    (tmp_path / "tunes.abc").write_text(good + good.replace("CDEF", ">CDEF") + good.replace("cBAG", "cGAE"))
+    corpus = corpus_of(tmp_path)
+    assert [bool(entry.reason) for entry in corpus.entries] == [False, True, False]
+    assert "broken rhythm" in corpus.entries[1].reason

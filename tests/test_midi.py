@@ -15,7 +15,7 @@ from cadenza.corpus.scan import scan
 from cadenza.corpus.sources import open_source
 from cadenza.errors import CadenzaError
 from cadenza.instruments import DRUMS, program_name, program_number
-from cadenza.midi import parse, parse_abc, read, read_bytes, to_bytes
+from cadenza.midi import abc_tunes, parse, parse_abc, read, read_bytes, to_bytes
 from cadenza.notes import Header, Notes, TimeBase, one_at_a_time
 from cadenza.settings import MidiSettings, build
 from conftest import Midi
@@ -440,7 +440,7 @@ def test_read_gives_the_notes_of_a_file(tmp_path: Path, smf: Midi) -> None:
 
 
 def test_an_abc_tune_becomes_notes() -> None:
-    [score] = parse_abc(SCALE, "scale.abc", DEFAULT)
+    score = parse_abc(SCALE, "scale.abc", DEFAULT)
     made = score.notes(DEFAULT, "beats")
     assert made.pitch.tolist() == [60, 62, 64, 65, 67, 69, 71, 72]
     assert made.onset.tolist() == list(range(0, 192, 24))
@@ -452,8 +452,9 @@ def test_an_abc_tune_becomes_notes() -> None:
 @pytest.mark.parametrize("before", ["", "\ufeff", "% a remark\n\n", "%abc-2.1\nM:3/4\n\n"])
 def test_every_tune_of_an_abc_file_is_read(line_end: str, before: str) -> None:
     text = (before + SCALE + "\n" + SCALE.replace("X:1", "X:2").replace("GABc", "c4")).replace("\n", line_end)
-    first, second = parse_abc(text, "two.abc", DEFAULT)
-    assert (first.name, second.name) == ("two.abc#1", "two.abc#2")
+    tunes = abc_tunes(text, "two.abc")
+    assert [name for name, _ in tunes] == ["two.abc#1", "two.abc#2"]
+    first, second = (parse_abc(tune, name, DEFAULT) for name, tune in tunes)
     assert first.notes(DEFAULT, "beats").pitch.tolist() == [60, 62, 64, 65, 67, 69, 71, 72]
     assert second.notes(DEFAULT, "beats").pitch.tolist() == [60, 62, 64, 65, 72]
 
@@ -465,14 +466,13 @@ def test_the_name_of_an_abc_file_runs_nothing(tmp_path: Path, monkeypatch: pytes
     with open_source(name, build()) as source:
         for progress in scan(source, build()):
             assert progress.done == progress.total == 1
-    [found] = parse_abc(Path(name).read_text(), name, DEFAULT)
-    assert len(found.parts[0]) == 8
+    assert len(parse_abc(Path(name).read_text(), name, DEFAULT).parts[0]) == 8
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_abc_without_a_tune_is_an_error() -> None:
     with pytest.raises(CadenzaError, match=r"x\.abc: no tune in it \(no line begins with X:\)"):
-        parse_abc("T:A title and nothing else\nCDEF", "x.abc", DEFAULT)
+        abc_tunes("T:A title and nothing else\nCDEF", "x.abc")
 
 
 def test_a_broken_rhythm_is_an_error() -> None:

@@ -16,10 +16,10 @@ import pytest
 
 import cadenza
 from cadenza import CadenzaError, midi
-from cadenza.runs import Said, Stopped, carry_out, evaluate, open_run
+from cadenza.records import Evaluation, Said, Step, Stopped
+from cadenza.runs import carry_out, evaluate, open_run
 from cadenza.runs.folder import Run
 from cadenza.settings import Settings, build
-from cadenza.train import Evaluation, Step
 
 TINY: dict[str, Any] = {
     "model": {"layers": 1, "width": 16},

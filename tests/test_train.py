@@ -15,9 +15,10 @@ from cadenza.evaluate.baselines import scored_rows, uniform, unigram
 from cadenza.likelihood import CHUNK_ROWS, score
 from cadenza.models import MODELS, Model, build
 from cadenza.notes import Header, Notes, TimeBase
+from cadenza.records import Evaluation, Step
 from cadenza.settings import Settings, validate
 from cadenza.tokens import representation
-from cadenza.train import Data, Evaluation, Step, Trainer, plan_steps, schedule
+from cadenza.train import Data, Trainer, plan_steps, schedule
 
 every_model = pytest.mark.parametrize("trunk", sorted(MODELS))
 every_unit = pytest.mark.parametrize("unit", ["seconds", "beats"])

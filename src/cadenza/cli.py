@@ -88,9 +88,9 @@ def run(
     device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, resume: ResumeOption = False,
 ) -> None:  # fmt: skip
     """Do it all: read, train, score held-out works, improvise, render, write the report."""
+    settings = gather(preset, config, set_, minutes=minutes, seed=seed, device=device)
     from cadenza import model_file, runs
 
-    settings = gather(preset, config, set_, minutes=minutes, seed=seed, device=device)
     show(runs.carry_out(source, settings, folder_for(source, out), model_file(init) if init else None, resume))
 
 
@@ -100,9 +100,9 @@ def train(
     device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, resume: ResumeOption = False,
 ) -> None:  # fmt: skip
     """Read a source and train a model on it, no more."""
+    settings = gather(preset, config, set_, minutes=minutes, seed=seed, device=device)
     from cadenza import model_file, runs
 
-    settings = gather(preset, config, set_, minutes=minutes, seed=seed, device=device)
     show(runs.train(source, settings, folder_for(source, out), model_file(init) if init else None, resume))
 
 

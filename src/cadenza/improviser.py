@@ -18,11 +18,11 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cadenza import export
-from cadenza.corpus.scan import Progress
 from cadenza.errors import CadenzaError
 from cadenza.models import Model, build
 from cadenza.models import device as torch_device
 from cadenza.notes import Header, Notes, TimeBase, concatenate, from_first_onset, one_at_a_time, shift_time
+from cadenza.records import Progress
 from cadenza.sample import sample
 from cadenza.settings import AudioSettings, MidiSettings, ModelSettings, SampleSettings, TokenSettings, validate
 from cadenza.tokens import Representation, representation

@@ -215,23 +215,20 @@ def hold(end: Ticks, pedal_from: Ticks, pedal_to: Ticks) -> Ticks:
     return np.where(span >= 0, np.maximum(end, pedal_to[span]), end)
 
 
-def parse_abc(text: str, name: str, settings: MidiSettings) -> list[Score]:
-    """Every tune of an ABC file, converted by the abc2midi that symusic brings.
-
-    The converter sees only names made here, in a private folder, and no shell; tunes in which it
-    meets a broken rhythm or a runaway chord raise `CadenzaError` with its own words.
-    """
-    tunes = ("\n" + text.removeprefix("\ufeff")).split("\nX:")[1:]
-    body = ["\nX:" + rest for rest in tunes]
-    if not body:
+def abc_tunes(text: str, name: str) -> list[tuple[str, str]]:
+    """The tunes of an ABC file as (name, text); none at all raises `CadenzaError`."""
+    tunes = ["X:" + rest for rest in ("\n" + text.removeprefix("\ufeff")).split("\nX:")[1:]]
+    if not tunes:
         raise CadenzaError(f"{name}: no tune in it (no line begins with X:); remove it.")
-    many = len(body) > 1
-    return [
-        abc_tune(tune.lstrip(), f"{name}#{number}" if many else name, settings) for number, tune in enumerate(body, 1)
-    ]
+    return [(f"{name}#{number}" if len(tunes) > 1 else name, tune) for number, tune in enumerate(tunes, 1)]
 
 
-def abc_tune(text: str, name: str, settings: MidiSettings) -> Score:
+def parse_abc(text: str, name: str, settings: MidiSettings) -> Score:
+    """One ABC tune, converted by the abc2midi that symusic brings.
+
+    The converter sees only names made here, in a private folder, and no shell; a tune in which it
+    meets a broken rhythm or a runaway chord raises `CadenzaError` with its own words.
+    """
     converter = Path(symusic.__file__).parent / "bin" / "abc2midi"
     with tempfile.TemporaryDirectory(prefix="cadenza-abc-") as folder:
         (Path(folder) / "tune.abc").write_text(text, encoding="utf-8")

@@ -21,9 +21,8 @@ from rich.progress import (
 from rich.table import Table
 
 from cadenza.corpus import catalogue
-from cadenza.corpus.scan import Progress as Doing
-from cadenza.runs.records import Said, Started
-from cadenza.train import Evaluation, Step
+from cadenza.records import Evaluation, Said, Started, Step
+from cadenza.records import Progress as Doing
 
 Result = TypeVar("Result")
 

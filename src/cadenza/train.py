@@ -23,6 +23,7 @@ from cadenza.batches import Batch, Tables, training_batches
 from cadenza.errors import CadenzaError
 from cadenza.likelihood import score
 from cadenza.models import Model
+from cadenza.records import Evaluation, Step
 from cadenza.settings import Settings
 from cadenza.tokens import Representation
 
@@ -30,25 +31,6 @@ WARM_UP_SHARE, FINAL_SHARE = 0.05, 0.02
 MEASURED_STEPS, UNMEASURED_STEPS = 6, 2
 FORWARD_SHARE = 0.4
 """Cost of scoring a row, as a share of training on it; used for planning only."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One update: `bits_per_note` of its batch, with dropout, before the update."""
-
-    step: int
-    bits_per_note: float
-    notes: int
-    learning_rate: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Validation after `step` updates; `best` if no earlier one was lower."""
-
-    step: int
-    bits_per_note: float
-    best: bool
 
 
 @dataclass(frozen=True)

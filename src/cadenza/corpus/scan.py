@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from cadenza.corpus.isolate import Casualty, isolated_map
 from cadenza.corpus.sources import Source
@@ -13,21 +14,13 @@ from cadenza.corpus.unpack import SourceFile
 from cadenza.corpus.works import group_works
 from cadenza.errors import CadenzaError
 from cadenza.instruments import program_name, program_number
-from cadenza.midi import ABC_SUFFIXES, Score, parse, parse_abc, read_bytes
+from cadenza.midi import ABC_SUFFIXES, Score, abc_tunes, parse, parse_abc, read_bytes
 from cadenza.notes import Notes, TimeBase, from_first_onset
+from cadenza.records import Progress
 from cadenza.settings import CorpusSettings, MidiSettings, Settings
 
 BEATS_SHARE = 0.8
 """Share of onsets on the beat grid from which a corpus counts in beats."""
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a long piece of work has come."""
-
-    doing: str
-    done: int
-    total: int
 
 
 @dataclass(frozen=True)
@@ -141,25 +134,28 @@ def read_file(task: tuple[SourceFile, MidiSettings]) -> Reading:
     digest = hashlib.sha256(data).hexdigest()
     try:
         if file.path.suffix.lower() in ABC_SUFFIXES:
-            scores = parse_abc(data.decode("utf-8", "replace"), file.name, settings)
-        else:
-            scores = [parse(data, file.name, settings)]
+            tunes = abc_tunes(data.decode("utf-8", "replace"), file.name)
+            return Reading(
+                digest, tuple(find(name, partial(parse_abc, text, name, settings), settings) for name, text in tunes)
+            )
     except CadenzaError as error:
         return Reading(digest, reason=str(error))
-    return Reading(digest, tuple(find(score, settings) for score in scores))
+    return Reading(digest, (find(file.name, partial(parse, data, file.name, settings), settings),))
 
 
-def find(score: Score, settings: MidiSettings) -> Found:
-    """The notes of a score, and what else it holds."""
-    on_grid, onsets = score.on_grid()
+def find(name: str, parsed: Callable[[], Score], settings: MidiSettings) -> Found:
+    """The notes of a score, and what else it holds, or why it cannot be used."""
+    on_grid = onsets = 0
     try:
+        score = parsed()
+        on_grid, onsets = score.on_grid()
         notes = from_first_onset(score.notes(settings, time_unit(on_grid / max(1, onsets), settings)))
     except CadenzaError as error:
-        return Found(score.name, on_grid, onsets, reason=str(error))
+        return Found(name, on_grid, onsets, reason=str(error))
     chosen = score.chosen(settings)
     aside = {program: len(part) for program, part in score.parts.items() if program not in chosen}
     words = ", ".join(f"{program_name(program)}: {count} notes" for program, count in aside.items())
-    return Found(score.name, on_grid, onsets, notes, "", tuple(chosen), words)
+    return Found(name, on_grid, onsets, notes, "", tuple(chosen), words)
 
 
 def assemble(source: Source, readings: list[Reading], share: float, settings: Settings) -> Corpus:

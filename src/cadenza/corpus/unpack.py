@@ -103,6 +103,10 @@ def members(archive: Path) -> Iterator[Member]:
             for entry in tarred:
                 if entry.isfile():
                     yield Member(entry.name, entry.size, tarred.extractfile(entry))
+            assert tarred.fileobj is not None
+            tarred.fileobj.seek(tarred.offset)
+            if tarred.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end
+                raise tarfile.ReadError(f"no header at byte {tarred.offset:,}")
 
 
 def copy(source: IO[bytes], target: IO[bytes], most: int) -> None:
