@@ -69,7 +69,7 @@ class TokenSettings(Section):
 class BatchSettings(Section):
     """How ids become training batches."""
 
-    rows: int = Field(128, ge=2, description="Longest window, rows (notes).")
+    rows: int = Field(64, ge=2, description="Longest window, rows (notes).")
     size: int = Field(16, ge=1, description="Windows in a batch.")
 
 
