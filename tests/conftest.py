@@ -11,10 +11,17 @@ import mido
 import numpy as np
 import pytest
 
+from cadenza.notes import Notes
+
 Timed = tuple[int, mido.Message | mido.MetaMessage]
 """An event and the tick at which it happens."""
 
 ROOT = Path(__file__).parent.parent
+
+
+def same_notes(one: Notes, other: Notes) -> bool:
+    """Whether every column is equal; headers may differ."""
+    return all(np.array_equal(a, b) for a, b in zip(one.columns, other.columns, strict=True))
 
 
 class Midi:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from safetensors.torch import save
 from cadenza import CadenzaError, load, midi
 from cadenza.improviser import FORMAT, Facts, Improviser, fresh_model, load_improviser, model_bytes
 from cadenza.notes import Header, Notes, TimeBase
-from cadenza.settings import ModelSettings, TokenSettings
+from cadenza.settings import MidiSettings, ModelSettings, TokenSettings
 from cadenza.tokens import representation
 
 FACTS = {
@@ -30,7 +32,7 @@ def saved(folder: Path, unit: str = "seconds") -> Path:
     facts = FACTS[unit]
     model = fresh_model(SMALL, representation("notes", facts.base), seed=3)
     path = folder / "model.safetensors"
-    path.write_bytes(model_bytes(model.state_dict(), SMALL, TokenSettings(), facts, "ab" * 32, 17))
+    path.write_bytes(model_bytes(model.state_dict(), SMALL, TokenSettings(), MidiSettings(), facts, "ab" * 32, 17))
     return path
 
 
@@ -67,7 +69,7 @@ def test_the_notes_of_a_prompt_come_back_untouched(tmp_path: Path, unit: str) ->
             assert np.array_equal(column[: len(given)], first)
         assert len(piece) > len(given)
         assert (piece.onset[len(given) :] >= given.onset[-1]).all()
-        back = midi.parse(midi.to_bytes(piece), "piece", model.midi_settings()).notes(model.midi_settings(), unit)
+        back = midi.parse(midi.to_bytes(piece), "piece", model.reading).notes(model.reading, unit)
         kept = set(zip(*(column.tolist() for column in back.columns), strict=True))
         assert set(zip(*(column.tolist() for column in given.columns), strict=True)) <= kept
 
@@ -134,6 +136,12 @@ def damage(kind: str, path: Path) -> None:
         path.write_bytes(save({"weight": torch.zeros(3)}, {"format": "pt"}))
     elif kind == "mismatch":
         with_header(path, model=ModelSettings(layers=2, width=16).model_dump())
+    elif kind == "facts":
+        with_header(path, facts=asdict(FACTS["seconds"]) | {"steps": 10**9})
+    elif kind == "huge":
+        with_header(path, model=ModelSettings(layers=64, width=8192).model_dump())
+    elif kind == "no json":
+        path.write_bytes(save({"weight": torch.zeros(3)}, {FORMAT: "[1, 2"}))
     elif kind == "missing":
         path.unlink()
 
@@ -142,7 +150,7 @@ def damage(kind: str, path: Path) -> None:
     ("kind", "words"),
     [
         ("truncated", "damaged"), ("empty", "damaged"), ("text", "damaged"), ("pickle", "pickle"), ("torch", "pickle"),
-        ("version", "format 99"), ("foreign", "not a Cadenza model"), ("mismatch", "do not fit"), ("missing", "cannot read"),
+        ("version", "format 99"), ("foreign", "not a Cadenza model"), ("mismatch", "do not fit"), ("facts", "do not fit"), ("huge", "do not fit"), ("no json", "header is damaged"), ("missing", "cannot read"),
     ],
 )  # fmt: skip
 def test_a_bad_model_file_is_named_in_one_sentence(model_file: Path, kind: str, words: str) -> None:
@@ -158,7 +166,7 @@ def test_a_model_whose_weights_are_not_numbers_is_named(tmp_path: Path) -> None:
     model = fresh_model(SMALL, representation("notes", facts.base), seed=3)
     broken = {name: torch.full_like(tensor, float("nan")) for name, tensor in model.state_dict().items()}
     path = tmp_path / "model.safetensors"
-    path.write_bytes(model_bytes(broken, SMALL, TokenSettings(), facts, "", 1))
+    path.write_bytes(model_bytes(broken, SMALL, TokenSettings(), MidiSettings(), facts, "", 1))
     with pytest.raises(CadenzaError, match="not a number"):
         load(path).generate()
 
@@ -179,3 +187,17 @@ def test_a_loaded_model_is_ready_to_improvise(model_file: Path) -> None:
     model = load(model_file)
     assert isinstance(model, Improviser)
     assert not model.model.training
+
+
+def test_a_prompt_is_read_like_the_corpus_and_says_what_was_set_aside(
+    model_file: Path, tmp_path: Path, smf: Any
+) -> None:
+    model = load_improviser(model_file)
+    path = tmp_path / "two.mid"
+    path.write_bytes(
+        smf.file(smf.program(40) + smf.melody(1), smf.program(0, channel=1) + smf.melody(2, count=9, channel=1))
+    )
+    notes, aside = model.read_prompt(path)
+    assert len(notes) == 60
+    assert notes.header.name == ""
+    assert aside == "acoustic grand piano: 9 notes"

@@ -101,18 +101,6 @@ def test_the_same_seed_gives_the_same_weights_and_leaves_the_global_generator_al
 
 
 @every_model
-@every_shape
-def test_probabilities_of_a_field_sum_to_one_and_start_ids_have_none(trunk: str, shape: str) -> None:
-    model, (ids, context) = make(trunk, shape), rows(shape, 2, 7)
-    with torch.inference_mode():
-        hidden, _ = model(ids, context)
-        for field, size in enumerate(model.sizes):
-            probabilities = model.heads.field(field, hidden, ids).softmax(-1)
-            assert probabilities.shape[-1] == size
-            torch.testing.assert_close(probabilities.sum(-1), torch.ones(2, 7))
-
-
-@every_model
 def test_nats_are_those_of_the_wanted_ids_and_zero_where_nothing_is_scored(trunk: str) -> None:
     model, (ids, context) = make(trunk, "rows"), rows("rows", 2, 9)
     targets = ids.clamp(max=31)

@@ -193,7 +193,7 @@ def test_written_settings_read_back_the_same(tmp_path: Path, preset: str) -> Non
 @given(
     st.floats(1e-300, 1e300),
     st.floats(0, 1, exclude_max=True),
-    st.integers(0, 2**63 - 1),
+    st.integers(0, 2**32 - 1),
     st.text(st.characters(codec="utf-8"), max_size=20),
 )
 def test_any_values_read_back_the_same(minutes: float, dropout: float, seed: int, soundfont: str) -> None:

@@ -66,6 +66,12 @@ def test_nothing_to_render_and_bad_soundfonts_are_named(tmp_path: Path) -> None:
             audio.render(midi.to_symusic(melody(), 0), settings)
 
 
+def test_music_that_is_too_long_is_refused_before_it_is_rendered() -> None:
+    far = midi.to_symusic(Notes.of([0, 100 * 3700], [60, 60], [10, 10], [80, 80]), 0)
+    with pytest.raises(CadenzaError, match=r"audio\.max_minutes"):
+        audio.render(far, AudioSettings())
+
+
 def bars(notes: Notes, prompt_notes: int = 0) -> PolyCollection:
     [axes, *_] = plot.piano_roll(notes, prompt_notes=prompt_notes).axes
     [found] = [item for item in axes.collections if isinstance(item, PolyCollection)]
@@ -142,7 +148,7 @@ def page(metrics: dict[str, object], entries: list[Entry]) -> str:
     notes = melody()
     sample = report.Sample("Piece 01", "40 notes", plot.to_bytes(plot.piano_roll(notes), "svg"), b"ID3 sound")
     return report.page(
-        title="Fiddle <improvised>", metrics=metrics, facts={"unit": "beats", "steps": 24}, settings={"train": {"minutes": 5}},
+        title="Fiddle <improvised>", metrics={"fine_tuned": False} | metrics, facts={"unit": "beats", "steps": 24}, settings={"train": {"minutes": 5}},
         entries=entries, curve_svg=b"<svg/>", samples=[sample], again=["cadenza run x"],
     )  # fmt: skip
 

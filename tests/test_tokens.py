@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cadenza.notes import Header, Notes, TimeBase
+from cadenza.notes import Header, Notes, TimeBase, from_first_onset
 from cadenza.tokens import REPRESENTATIONS, Representation, Rows, representation
 from cadenza.tokens.bins import bin_velocity, nearest_bin, time_values, velocity_bin
 from cadenza.tokens.grammar import Place
@@ -96,7 +96,7 @@ def test_the_clock_never_drifts(tokens: Representation, rows: list[tuple[int, in
 @given(rows=NOTES)
 def test_what_is_encoded_obeys_the_grammar(tokens: Representation, rows: list[tuple[int, int, int, int]]) -> None:
     grammar, place = tokens.grammar(), Place()
-    table = tokens.encode(piece(rows, tokens.base))
+    table = tokens.encode(from_first_onset(piece(rows, tokens.base)))
     for row in table:
         fields = 1 if grammar.last_field(row) else len(tokens.fields)
         assert all(grammar.allowed(place, field, row)[row[field]] for field in range(fields))

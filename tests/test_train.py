@@ -198,7 +198,10 @@ def test_bits_per_note_by_field_add_up_and_the_interval_holds_the_figure() -> No
     result = score(model("lstm", known, settings()), known.tables, known.representation, np.arange(12))
     by_field = result.bits_per_note_by_field(known.representation.fields)
     assert sum(by_field.values()) == pytest.approx(result.bits_per_note)
-    low, high = result.interval(np.repeat(np.arange(6), 2))
+    interval = result.interval(np.repeat(np.arange(6), 2))
+    assert interval is not None
+    low, high = interval
+    assert result.interval(np.zeros(12, int)) is None
     assert low < result.bits_per_note < high
     assert result.perplexity_per_token == pytest.approx(math.exp(result.nats_PF.sum() / result.tokens_PF.sum()))
 
@@ -227,4 +230,4 @@ def test_a_tiny_run_keeps_its_numbers() -> None:
     assert bits == pytest.approx(GOLDEN, abs=2e-3)
 
 
-GOLDEN = [23.6678, 22.9977, 22.7677]
+GOLDEN = [23.5459, 22.6823, 22.4567]

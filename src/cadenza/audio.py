@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import math
 import warnings
 from pathlib import Path
 
@@ -50,11 +51,24 @@ def render(score: symusic.Score, settings: AudioSettings) -> Samples:
         synthesizer = symusic.core.Synthesizer(str(path), settings.sample_rate, 0)
     except RuntimeError:
         raise CadenzaError(f"{path}: not a soundfont; give an SF2 or SF3 file.") from None
+    qpm = check_length(score, settings)
     score = score.copy()
-    qpm = score.tempos[-1].qpm if len(score.tempos) else 120
     tail = round(TAIL_SECONDS * score.ticks_per_quarter * qpm / 60)
     score.tracks[0].notes.append(symusic.Note(score.end() + tail, 1, 0, 0))  # silent: keeps the release
     return level(from_first_sound(np.ascontiguousarray(synthesizer.render(score, True).T)), settings)
+
+
+def check_length(score: symusic.Score, settings: AudioSettings) -> float:
+    """The last tempo; music that is too long, or whose tempo is damaged, raises `CadenzaError`."""
+    tempos = [tempo.qpm for tempo in score.tempos]
+    if not all(math.isfinite(qpm) and qpm > 0 for qpm in tempos):
+        raise CadenzaError("The file's tempo is damaged; mend it before rendering.")
+    minutes = score.to("second").end() / 60
+    if not minutes <= settings.max_minutes:
+        raise CadenzaError(
+            f"The music lasts {minutes:,.0f} minutes, over audio.max_minutes = {settings.max_minutes:g}; cut it before rendering."
+        )
+    return tempos[-1] if tempos else 120.0
 
 
 def from_first_sound(samples: Samples) -> Samples:

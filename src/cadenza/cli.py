@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -62,13 +63,16 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run
 FormatsOption = Annotated[
     str, typer.Option("--formats", help="Any of mid, mp3, wav, flac, ogg, png, svg, with commas.")
 ]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace other files of the same name.")]
 SoundfontOption = Annotated[str, typer.Option("--soundfont", help=about(AudioSettings, "soundfont"))]
 
 
 def gather(preset: str, config: Path | None, assignments: list[str] | None, **train: Any) -> Settings:
-    return build(
-        preset, config, assignments or [], train={key: value for key, value in train.items() if value is not None}
-    )
+    """The settings of a command; minutes given now replace the steps of a --config."""
+    given = {key: value for key, value in train.items() if value is not None}
+    if "minutes" in given:
+        given["steps"] = 0
+    return build(preset, config, assignments or [], train=given)
 
 
 def folder_for(source: str, out: Path | None) -> Path:
@@ -113,7 +117,7 @@ def demo(
     ),
     minutes: Annotated[float, typer.Option("--minutes", help=about(TrainSettings, "minutes"))] = 5,
 ) -> None:
-    """Train on 900 fiddle tunes and improvise new ones: the whole way in some minutes."""
+    """Read 900 fiddle tunes, train on most of them and improvise new ones: the whole way in some minutes."""
     from cadenza import runs
 
     show(runs.carry_out("fiddle", build(train={"minutes": minutes}), out, resume=True))
@@ -168,17 +172,21 @@ def generate(
     top_k: Annotated[int, typer.Option("--top-k", help=about(SampleSettings, "top_k"))] = SampleSettings().top_k,
     top_p: Annotated[float, typer.Option("--top-p", help=about(SampleSettings, "top_p"))] = SampleSettings().top_p,
     min_p: Annotated[float, typer.Option("--min-p", help=about(SampleSettings, "min_p"))] = SampleSettings().min_p,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same pieces.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", min=0, help="The same seed gives the same pieces; drawn afresh unless given."),
+    ] = None,
     prompt: Annotated[
         Path | None, typer.Option("--prompt", help="A MIDI file to go on from; its notes are kept.")
     ] = None,
     formats: FormatsOption = "mid,mp3",
     out: Annotated[Path, typer.Option("--out", help="Folder for the pieces.")] = Path("pieces"),
     soundfont: SoundfontOption = "",
+    force: ForceOption = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "cpu",
 ) -> None:
     """Improvise new pieces with a trained model."""
-    from cadenza import load, midi
+    from cadenza import load
     from cadenza.runs.results import generate_files
     from cadenza.settings import validate
 
@@ -191,9 +199,8 @@ def generate(
         "count": count,
     }
     settings = validate({"sample": sampling, "audio": {"soundfont": soundfont}})
-    improviser = load(model, device)
-    notes = midi.read(prompt, improviser.midi_settings(), improviser.facts.unit) if prompt else None
-    show(generate_files(improviser, settings, seed, notes, formats, out))
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    show(generate_files(load(model, device), settings, seed, prompt, formats, out, keep=not force))
 
 
 @app.command()
@@ -204,12 +211,13 @@ def render(
         Path | None, typer.Option("--out", help="Folder for the sound; beside each file unless given.")
     ] = None,
     soundfont: SoundfontOption = "",
+    force: ForceOption = False,
 ) -> None:
     """Turn MIDI files into sound."""
     from cadenza.runs.results import render_files
     from cadenza.settings import validate
 
-    show(render_files(files, validate({"audio": {"soundfont": soundfont}}), formats, out))
+    show(render_files(files, validate({"audio": {"soundfont": soundfont}}), formats, out, keep=not force))
 
 
 @app.command()
@@ -221,12 +229,16 @@ def plot(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the pictures; beside the file unless given.")
     ] = None,
+    force: ForceOption = False,
 ) -> None:
     """Draw a run's learning curve, or a MIDI file's piano roll."""
     from cadenza import runs
     from cadenza.runs.results import plot_file
 
-    show(runs.write_plots(runs.open_run(target)) if target.is_dir() else plot_file(target, formats, out))
+    if target.is_dir():
+        show(runs.write_plots(runs.open_run(target), formats, out))
+    else:
+        show(plot_file(target, formats, out, keep=not force))
 
 
 @app.command()
@@ -236,7 +248,6 @@ def report(run: RunArgument) -> None:
 
     opened = runs.open_run(run)
     show(runs.write_report(opened))
-    typer.echo(f"Report: {opened.folder / 'report.html'}")
 
 
 @corpora.command("list")

@@ -16,8 +16,13 @@ SOUNDS = ("mp3", "wav", "flac", "ogg")
 FORMATS = ("mid", *SOUNDS, *PICTURES)
 
 
-def write(path: Path, data: bytes) -> Path:
-    """Replace `path` as a whole or not at all; failure raises `CadenzaError`."""
+def write(path: Path, data: bytes, keep: bool = False) -> Path:
+    """Replace `path` as a whole or not at all; with `keep`, never something else that is there.
+
+    Failure raises `CadenzaError`.
+    """
+    if keep and path.exists() and path.read_bytes() != data:
+        raise CadenzaError(f"{path}: there is another file of this name; pass --force to replace it, or another --out.")
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -46,7 +51,13 @@ def known_formats(text: str, allowed: Sequence[str] = FORMATS) -> list[str]:
 
 
 def piece(
-    notes: Notes, stem: Path, formats: Iterable[str], program: int, settings: AudioSettings, prompt_notes: int = 0
+    notes: Notes,
+    stem: Path,
+    formats: Iterable[str],
+    program: int,
+    settings: AudioSettings,
+    prompt_notes: int = 0,
+    keep: bool = False,
 ) -> Iterator[Path]:
     """Write `stem`.mid, .mp3, .png … and yield each path; sound and picture are made once."""
     samples = figure = None
@@ -63,4 +74,4 @@ def piece(
 
             figure = plot.piano_roll(notes, prompt_notes=prompt_notes) if figure is None else figure
             data = plot.to_bytes(figure, kind)
-        yield write(stem.with_name(f"{stem.name}.{kind}"), data)
+        yield write(stem.with_name(f"{stem.name}.{kind}"), data, keep)

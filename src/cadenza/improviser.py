@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from cadenza import export
+from cadenza import export, midi
 from cadenza.errors import CadenzaError
 from cadenza.models import Model, build
 from cadenza.models import device as torch_device
@@ -49,8 +50,13 @@ class Facts:
 
 
 def facts_from(values: Mapping[str, Any]) -> Facts:
+    """Facts as they were written; impossible ones raise `ValueError`."""
     meter = values.get("meter")
-    return Facts(**{**values, "meter": tuple(meter) if meter else None})
+    facts = Facts(**{**values, "meter": tuple(meter) if meter else None})
+    possible = facts.unit in ("seconds", "beats") and 1 <= facts.steps <= 200 and 1 <= facts.tempo <= 1000
+    if not (possible and 0 <= facts.lowest <= facts.highest <= 127 and -1 <= facts.program <= 127):
+        raise ValueError("impossible facts")
+    return facts
 
 
 def fresh_model(settings: ModelSettings, tokens: Representation, seed: int) -> Model:
@@ -61,6 +67,7 @@ def model_bytes(
     weights: Mapping[str, Tensor],
     model: ModelSettings,
     tokens: TokenSettings,
+    reading: MidiSettings,
     facts: Facts,
     manifest_sha256: str,
     step: int,
@@ -70,6 +77,7 @@ def model_bytes(
         "version": VERSION,
         "model": model.model_dump(),
         "tokens": tokens.model_dump(),
+        "midi": reading.model_dump(),
         "facts": asdict(facts),
         "manifest_sha256": manifest_sha256,
         "step": step,
@@ -85,6 +93,7 @@ class Improviser:
     model: Model
     settings: ModelSettings
     tokens: TokenSettings
+    reading: MidiSettings
     facts: Facts
     manifest_sha256: str
     step: int
@@ -93,11 +102,11 @@ class Improviser:
     def representation(self) -> Representation:
         return representation(self.tokens.representation, self.facts.base)
 
-    def midi_settings(self) -> MidiSettings:
-        """How to read a prompt for this model."""
-        base = self.facts.base
-        key = "steps_per_second" if base.unit == "seconds" else "steps_per_beat"
-        return MidiSettings.model_validate({key: base.steps})
+    def read_prompt(self, path: Path) -> tuple[Notes, str]:
+        """The notes of a MIDI file as this model's corpus was read, and what was set aside."""
+        score = midi.parse(midi.read_bytes(path, self.reading, str(path)), str(path), self.reading)
+        notes = score.notes(self.reading, self.facts.unit)
+        return replace(notes, header=replace(notes.header, name="")), score.set_aside(self.reading)
 
     def generate(self, count: int = 1, seed: int = 0, prompt: Notes | None = None, **sampling: float) -> list[Notes]:
         """`count` pieces; `sampling` takes the keys of `SampleSettings`.
@@ -201,7 +210,11 @@ def load_improviser(path: Path, device: str = "cpu") -> Improviser:
         ) from None
     if FORMAT not in header:
         raise CadenzaError(f"{path}: not a Cadenza model; give the model.safetensors of a run.")
-    return from_header(path, json.loads(header[FORMAT]), weights, device)
+    try:
+        fields = dict(json.loads(header[FORMAT]))
+    except (ValueError, TypeError):
+        raise CadenzaError(f"{path}: its header is damaged; copy it again or train anew.") from None
+    return from_header(path, fields, weights, device)
 
 
 def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Tensor], device: str) -> Improviser:
@@ -214,13 +227,16 @@ def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Ten
     try:
         settings = ModelSettings.model_validate(header["model"])
         tokens = TokenSettings.model_validate(header["tokens"])
+        reading = MidiSettings.model_validate(header["midi"])
         facts = facts_from(header["facts"])
-        model = fresh_model(settings, representation(tokens.representation, facts.base), seed=0)
-        model.load_state_dict(dict(weights))
+        with torch.device("meta"):  # no memory is taken before the weights are known to fit
+            model = fresh_model(settings, representation(tokens.representation, facts.base), seed=0)
+        model.load_state_dict(dict(weights), assign=True)
         return Improviser(
             model.to(where).eval(),
             settings,
             tokens,
+            reading,
             facts,
             header["manifest_sha256"],
             int(header["step"]),

@@ -45,9 +45,14 @@ class Score:
         bits = self.nats_PF.sum(axis=0) / math.log(2) / self.notes_P.sum()
         return dict(zip(fields, bits.tolist(), strict=True))
 
-    def interval(self, works_P: npt.NDArray[np.int64], draws: int = 1000, seed: int = 0) -> tuple[float, float]:
-        """95 % bootstrap interval of `bits_per_note`, whole works drawn with replacement (Efron, 1979)."""
-        _, work = np.unique(works_P, return_inverse=True)
+    def interval(self, works_P: npt.NDArray[np.int64], draws: int = 1000, seed: int = 0) -> tuple[float, float] | None:
+        """95 % bootstrap interval of `bits_per_note`, whole works drawn with replacement (Efron, 1979).
+
+        One work says nothing of others: then there is none.
+        """
+        names, work = np.unique(works_P, return_inverse=True)
+        if len(names) < 2:
+            return None
         bits = np.bincount(work, self.nats_PF.sum(axis=1)) / math.log(2)
         notes = np.bincount(work, self.notes_P)
         drawn = np.random.default_rng(seed).integers(len(bits), size=(draws, len(bits)))

@@ -16,6 +16,7 @@ base is known. The rules, each of which has a test:
 
 from __future__ import annotations
 
+import re
 import stat
 import subprocess
 import tempfile
@@ -28,7 +29,7 @@ import numpy.typing as npt
 import symusic
 
 from cadenza.errors import CadenzaError
-from cadenza.instruments import DRUMS, program_number
+from cadenza.instruments import DRUMS, program_name, program_number
 from cadenza.notes import Header, Notes, TimeBase, one_at_a_time
 from cadenza.settings import MidiSettings
 
@@ -128,6 +129,12 @@ class Score:
         seconds = float(self.seconds(np.array([end]))[0])
         return float(np.clip(60 * end / self.ticks_per_beat / seconds, 10, 500)) if seconds > 0 else 120.0
 
+    def set_aside(self, settings: MidiSettings) -> str:
+        """The parts that are not chosen, in words; nothing if all are."""
+        chosen = self.chosen(settings)
+        left = {program: len(part) for program, part in self.parts.items() if program not in chosen}
+        return ", ".join(f"{program_name(program)}: {count} notes" for program, count in left.items())
+
     def why_nothing_is_left(self, settings: MidiSettings) -> str:
         if not self.parts:
             return "there are no notes in it; remove the file."
@@ -216,8 +223,10 @@ def hold(end: Ticks, pedal_from: Ticks, pedal_to: Ticks) -> Ticks:
 
 
 def abc_tunes(text: str, name: str) -> list[tuple[str, str]]:
-    """The tunes of an ABC file as (name, text); none at all raises `CadenzaError`."""
-    tunes = ["X:" + rest for rest in ("\n" + text.removeprefix("\ufeff")).split("\nX:")[1:]]
+    """The tunes of an ABC file as (name, text), unit, metre and tempo of its head in each; none at all raises `CadenzaError`."""
+    head, *rest = ("\n" + text.removeprefix("\ufeff").replace("\r\n", "\n")).split("\nX:")
+    common = "".join(f"{line}\n" for line in head.splitlines() if re.match("[LMQ]:", line))
+    tunes = [f"X:{number}\n{common}{body}" for number, _, body in (tune.partition("\n") for tune in rest)]
     if not tunes:
         raise CadenzaError(f"{name}: no tune in it (no line begins with X:); remove it.")
     return [(f"{name}#{number}" if len(tunes) > 1 else name, tune) for number, tune in enumerate(tunes, 1)]

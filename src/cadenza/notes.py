@@ -46,13 +46,6 @@ class Header:
         beat_seconds = 60.0 / self.tempo
         return (1.0 if self.time_base.unit == "seconds" else beat_seconds) / self.time_base.steps
 
-    @property
-    def bar(self) -> int | None:
-        """Length of a bar, steps; None where no bar is known."""
-        if self.meter is None or self.time_base.unit == "seconds":
-            return None
-        return self.time_base.steps * 4 * self.meter[0] // self.meter[1]
-
 
 @dataclass(frozen=True, eq=False)
 class Notes:
@@ -110,10 +103,6 @@ class Notes:
     def length_seconds(self) -> float:
         """Time from step 0 to the end of the last note, seconds."""
         return self.end * self.header.step_seconds
-
-    def same_as(self, other: Notes) -> bool:
-        """Whether every column is equal; headers may differ."""
-        return all(np.array_equal(a, b) for a, b in zip(self.columns, other.columns, strict=True))
 
     @property
     def columns(self) -> tuple[Column, Column, Column, Column]:

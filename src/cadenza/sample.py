@@ -77,10 +77,13 @@ def improvise(
     state = None
     unread = len(lanes[0].rows)
     while not all(lane.done for lane in lanes):
-        histories = [np.stack(lane.rows) for lane in lanes]
-        ids = torch.from_numpy(np.stack([rows[-unread:] for rows in histories]).astype(np.int64))
-        context = torch.from_numpy(np.stack([representation.context(rows)[-unread:] for rows in histories]))
-        hidden_LTD, state = model(ids.to(device), context.to(device), state)
+        rows_LTF = np.stack([np.stack(lane.rows[-unread:]) for lane in lanes])
+        clocks = [
+            lane.clock - int(representation.steps(rows).sum()) for lane, rows in zip(lanes, rows_LTF, strict=True)
+        ]
+        context = np.stack([representation.context(rows, clock) for rows, clock in zip(rows_LTF, clocks, strict=True)])
+        ids = torch.from_numpy(rows_LTF.astype(np.int64))
+        hidden_LTD, state = model(ids.to(device), torch.from_numpy(context).to(device), state)
         unread = 1
         for lane, row in zip(
             lanes, choose_rows(model, representation, grammar, settings, lanes, hidden_LTD[:, -1]), strict=True

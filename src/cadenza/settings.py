@@ -49,7 +49,7 @@ class CorpusSettings(Section):
     max_notes: int = Field(100_000, ge=1, description="Pieces with more notes are left out.")
     max_minutes: float = Field(180, gt=0, description="Longer pieces are left out, minutes.")
     max_archive_gigabytes: float = Field(
-        8, gt=0, description="An archive whose music unpacks to more is refused, gigabytes."
+        8, gt=0, description="An archive that unpacks to more is refused, gigabytes (of a zip, only its music counts)."
     )
     validation: float = Field(
         0.1, ge=0, lt=0.5, description="Share of the pieces held out for validation, split by work."
@@ -97,7 +97,7 @@ class TrainSettings(Section):
         "auto", description="Where the network runs; auto takes a GPU if there is one."
     )
     threads: int = Field(0, ge=0, description="Threads for the network on a CPU; 0 takes one per core.")
-    seed: int = Field(0, ge=0, description="Seed of the split, the weights and the order of the data.")
+    seed: int = Field(0, ge=0, lt=2**32, description="Seed of the split, the weights and the order of the data.")
 
 
 class SampleSettings(Section):
@@ -122,6 +122,7 @@ class AudioSettings(Section):
         "", description="Path of an SF2 or SF3 file; empty takes the one that comes with pretty_midi."
     )
     sample_rate: int = Field(44_100, ge=8_000, le=96_000, description="Samples per second.")
+    max_minutes: float = Field(60, gt=0, description="Longer music is not rendered, minutes.")
     loudness: float = Field(-18.0, ge=-60, le=-5, description="Integrated loudness, LUFS (ITU-R BS.1770).")
 
 

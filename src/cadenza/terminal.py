@@ -160,10 +160,10 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
         table.add_column(title, justify="left" if title == "part" else "right")
     for part in ("train", "validation", "test"):
         if row := metrics[part]:
-            low, high = row["interval"]
+            interval = "–".join(f"{end:.2f}" for end in row["interval"]) if row["interval"] else "one work"
             figures = (
                 f"{row['bits_per_note']:.3f}",
-                f"{low:.2f}–{high:.2f}",
+                interval,
                 f"{row['unigram']:.2f}",
                 f"{row['uniform']:.2f}",
                 f"{row['bits_per_second']:.1f}",

@@ -118,7 +118,7 @@ class Trainer:
             if len(data.validation)
             else math.nan
         )
-        best = not bits >= self.best_bits
+        best = bits < self.best_bits or not len(data.validation)
         self.evaluated_step = self.step
         if best:
             self.best_bits, self.best_step = bits, self.step

@@ -111,7 +111,7 @@ def read_files(
     readings: dict[int, Reading] = {}
     for number, result in isolated_map(read_file, tasks, settings.corpus.workers, midi.max_seconds):
         if isinstance(result, Casualty):
-            result = Reading(reason=f"{tasks[number][0].name}: {result.reason}; remove it.")
+            result = Reading(reason=f"{tasks[number][0].name}: {result.reason} (midi.max_seconds); remove it.")
         readings[indices[number]] = result
         yield Progress("reading", len(readings), len(indices))
     return readings
@@ -152,10 +152,7 @@ def find(name: str, parsed: Callable[[], Score], settings: MidiSettings) -> Foun
         notes = from_first_onset(score.notes(settings, time_unit(on_grid / max(1, onsets), settings)))
     except CadenzaError as error:
         return Found(name, on_grid, onsets, reason=str(error))
-    chosen = score.chosen(settings)
-    aside = {program: len(part) for program, part in score.parts.items() if program not in chosen}
-    words = ", ".join(f"{program_name(program)}: {count} notes" for program, count in aside.items())
-    return Found(name, on_grid, onsets, notes, "", tuple(chosen), words)
+    return Found(name, on_grid, onsets, notes, "", tuple(score.chosen(settings)), score.set_aside(settings))
 
 
 def assemble(source: Source, readings: list[Reading], share: float, settings: Settings) -> Corpus:

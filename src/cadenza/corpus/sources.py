@@ -19,24 +19,25 @@ KINDS = "Cadenza reads .mid, .midi, .kar, .smf and .abc"
 
 @dataclass(frozen=True)
 class Source:
-    """The music files of a source, sorted by name; `program` where the corpus fixes the instrument."""
+    """The music files of a source, sorted by name; `others` are not music; `program` where the corpus fixes it."""
 
     name: str
     files: list[SourceFile]
     program: int | None = None
+    others: int = 0
 
 
 @contextmanager
 def open_source(text: str, settings: Settings) -> Iterator[Source]:
     """The files of `text`, there to be read until the context ends; none at all raises `CadenzaError`."""
-    path, program = Path(text), None
+    path, program, inside = Path(text), None, ""
     name = path.resolve().name.split(".")[0] or "music"
     try:
         exists = path.exists()
     except OSError as error:  # a name too long, or a closed folder above it
         raise CadenzaError(f"{text}: cannot be read ({error.strerror}); check the path and its permissions.") from None
     if not exists and text in catalogue.CORPORA:
-        name, program = text, catalogue.CORPORA[text].program
+        name, program, inside = text, catalogue.CORPORA[text].program, catalogue.CORPORA[text].inside
         found = catalogue.here(text)
         if found is None:
             raise CadenzaError(f"The corpus {text!r} is not on this machine yet; run: cadenza corpora get {text}")
@@ -49,14 +50,14 @@ def open_source(text: str, settings: Settings) -> Iterator[Source]:
         if path.is_dir():
             files, others = walk(path)
         elif is_archive(path):
-            files, others = unpack(path, Path(folder), settings), 0
+            files, others = unpack(path, Path(folder), settings, inside), 0
         elif is_music(path.name):
             files, others = [SourceFile(printable(path.name), path)], 0
         else:
             raise CadenzaError(f"{path}: neither a folder nor a .zip or .tar archive; {KINDS} files in them.")
         if not files:
             raise CadenzaError(f"{path}: no music in it ({others:,} other files); {KINDS}.")
-        yield Source(name, sorted(files, key=lambda file: file.name), program)
+        yield Source(name, sorted(files, key=lambda file: file.name), program, others)
 
 
 def walk(folder: Path) -> tuple[list[SourceFile], int]:

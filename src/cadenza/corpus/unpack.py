@@ -41,8 +41,8 @@ class Member:
     data: IO[bytes] | None
 
 
-def unpack(archive: Path, folder: Path, settings: Settings) -> list[SourceFile]:
-    """Write the archive's music files into `folder`; a damaged or exploding archive raises `CadenzaError`."""
+def unpack(archive: Path, folder: Path, settings: Settings, inside: str = "") -> list[SourceFile]:
+    """Write the archive's music files (those below a folder `inside` if given) into `folder`; a damaged or exploding archive raises `CadenzaError`."""
     limit = int(settings.corpus.max_archive_gigabytes * 1e9)
     largest = int(settings.midi.max_megabytes * 1e6)
     found: list[SourceFile] = []
@@ -54,7 +54,7 @@ def unpack(archive: Path, folder: Path, settings: Settings) -> list[SourceFile]:
                 raise CadenzaError(
                     f"{archive}: it unpacks to more than {limit / 1e9:g} GB; raise corpus.max_archive_gigabytes if you trust it."
                 )
-            if not is_music(member.name):
+            if not is_music(member.name) or (inside and f"/{inside}/" not in member.name):
                 continue
             name = printable(member.name)
             path = folder / f"{len(found):07d}{Path(name).suffix.lower()}"
@@ -91,9 +91,9 @@ def members(archive: Path) -> Iterator[Member]:
     if is_zip:
         with zipfile.ZipFile(archive) as zipped:
             for info in zipped.infolist():
-                if info.is_dir():
+                if info.is_dir() or not is_music(info.filename):
                     continue
-                if info.flag_bits & 1 or not is_music(info.filename):
+                if info.flag_bits & 1:
                     yield Member(info.filename, info.file_size, None)
                 else:
                     with zipped.open(info) as data:

@@ -1,7 +1,8 @@
 """What may come next in a table of note rows, as small masks over ids.
 
-The rules are those of `NoteRows.encode`: chords are written from the lowest pitch up, a piece has a
-note before it ends, and a rest is followed by a note at a later moment.
+The rules are those of `NoteRows.encode` for pieces without silence before their first note: they
+begin at once, chords are written from the lowest pitch up, and a rest is followed by a note at a
+later moment.
 """
 
 from __future__ import annotations
@@ -43,8 +44,10 @@ class Grammar:
         return np.ones(self.sizes[field], dtype=bool)
 
     def _shifts(self, place: Place) -> Mask:
+        if not place.begun:
+            return np.arange(self.sizes[SHIFT]) == 0
         mask = np.ones(self.sizes[SHIFT], dtype=bool)
-        mask[self.end] = place.begun and not place.resting
+        mask[self.end] = not place.resting
         mask[0] = not place.resting and place.top < self.highest
         return mask
 

@@ -91,8 +91,8 @@ class NoteRows:
     context_width = 0
     """Columns of `context`; metre as sine and cosine was tried for beats and made training slower."""
 
-    def context(self, rows: Rows) -> npt.NDArray[np.float32]:
-        """What follows from the rows and is given to the model with them, shape (N, 0): nothing."""
+    def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:  # noqa: ARG002
+        """What follows from the rows and the clock before them (steps), given to the model; shape (N, 0): nothing."""
         return np.empty((len(rows), self.context_width), dtype=np.float32)
 
     def grammar(self, lowest: int = 0, highest: int = 127) -> Grammar:

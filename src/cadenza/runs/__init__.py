@@ -1,0 +1,57 @@
+"""A run folder: the only place that ties the parts together and knows the folder's layout.
+
+Every stage is a generator of records and leaves its result in the folder, so a run that was stopped
+goes on with the first stage that is missing. No clock enters `log.jsonl`; timings have their own file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+
+import torch
+
+from cadenza.errors import CadenzaError
+from cadenza.records import Record, Said
+from cadenza.runs.fit import fit
+from cadenza.runs.folder import CONFIG, METRICS, REPORT, SAMPLES_LIST, Run, open_run
+from cadenza.runs.prepare import prepare
+from cadenza.runs.results import evaluate, improvise, write_plots, write_report
+from cadenza.settings import Settings
+
+
+def carry_out(
+    source: str, settings: Settings, out: Path, init: Path | None = None, resume: bool = False
+) -> Generator[Record, None, Run]:
+    """The whole way, from a source to a report; stages that are done are not done again."""
+    run = yield from train(source, settings, out, init, resume)
+    if not (run.folder / METRICS).exists():
+        yield from evaluate(run)
+    if not (run.folder / SAMPLES_LIST).exists():
+        yield from improvise(run)
+    if (run.folder / REPORT).exists():
+        yield Said(f"Report: {run.folder / REPORT}")
+    else:
+        yield from write_report(run)
+    return run
+
+
+def train(
+    source: str, settings: Settings, out: Path, init: Path | None = None, resume: bool = False
+) -> Generator[Record, None, Run]:
+    """Prepare the folder and train; an existing run is continued only with `resume`."""
+    run = Run(out)
+    if run.prepared and not resume:
+        raise CadenzaError(f"{out}: there is a run here already; pass --resume to go on with it, or another --out.")
+    if settings.train.threads:
+        torch.set_num_threads(settings.train.threads)
+    if run.prepared:
+        yield Said(f"Going on with {out}, by its own {CONFIG}; settings given now are not used.")
+    else:
+        yield from prepare(run, source, settings, init)
+    if not run.trained:
+        yield from fit(run)
+    return run
+
+
+__all__ = ["Run", "carry_out", "evaluate", "improvise", "open_run", "train", "write_plots", "write_report"]

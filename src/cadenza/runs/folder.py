@@ -1,0 +1,147 @@
+"""The layout of a run folder, and what can be read from it. Every write is atomic."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from cadenza import export
+from cadenza.batches import Tables
+from cadenza.corpus.scan import Entry
+from cadenza.corpus.split import TRAIN, VALIDATION
+from cadenza.errors import CadenzaError
+from cadenza.improviser import Facts, Improviser, facts_from, load_improviser
+from cadenza.settings import Settings, read_toml, validate
+from cadenza.tokens import Representation, representation
+from cadenza.train import Data
+
+CONFIG, MANIFEST, CORPUS, FACTS = "config.toml", "manifest.jsonl", "corpus", "corpus/facts.json"
+INIT, MODEL, STATE = "init.safetensors", "model.safetensors", "state.safetensors"
+LOG, TIMINGS, METRICS = "log.jsonl", "timings.jsonl", "metrics.json"
+SAMPLES, SAMPLES_LIST, PLOTS, REPORT = "samples", "samples/samples.json", "plots", "report.html"
+ORIGIN = "corpus/origin.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one run."""
+
+    folder: Path
+
+    @property
+    def prepared(self) -> bool:
+        return (self.folder / CONFIG).exists()
+
+    @property
+    def trained(self) -> bool:
+        return (self.folder / MODEL).exists() and self.evaluated_step() >= self.settings().train.steps
+
+    def settings(self) -> Settings:
+        return validate(read_toml(self.folder / CONFIG))
+
+    def facts(self) -> Facts:
+        return facts_from(self._json(FACTS))
+
+    def entries(self) -> list[Entry]:
+        try:
+            return [Entry(**json.loads(line)) for line in self.read(MANIFEST).splitlines()]
+        except (ValueError, TypeError) as error:
+            raise self._damaged(MANIFEST, error) from None
+
+    def manifest_sha256(self) -> str:
+        return sha256(self.read(MANIFEST)).hexdigest()
+
+    def representation(self) -> Representation:
+        return representation(self.settings().tokens.representation, self.facts().base)
+
+    def tables(self) -> Tables:
+        try:
+            return Tables.open(self.folder / CORPUS)
+        except (OSError, ValueError, EOFError) as error:
+            raise self._damaged(CORPUS, error) from None
+
+    def pieces(self, split: str) -> npt.NDArray[np.int64]:
+        """Indices into the tables of the pieces of one part."""
+        kept = [entry for entry in self.entries() if not entry.reason]
+        return np.array([index for index, entry in enumerate(kept) if entry.split == split], dtype=np.int64)
+
+    def data(self) -> Data:
+        return Data(self.tables(), self.representation(), self.pieces(TRAIN), self.pieces(VALIDATION))
+
+    def improviser(self, device_name: str = "cpu") -> Improviser:
+        return load_improviser(self.folder / MODEL, device_name)
+
+    def log(self) -> list[dict[str, Any]]:
+        path = self.folder / LOG
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def metrics(self) -> dict[str, Any]:
+        return self._json(METRICS)
+
+    def origin(self) -> dict[str, Any]:
+        """The source and the model it began from, as they were given."""
+        return self._json(ORIGIN)
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Name, notes and seconds of each of the run's own pieces."""
+        return list(json.loads(self.read(SAMPLES_LIST))) if (self.folder / SAMPLES_LIST).exists() else []
+
+    def saved_step(self) -> int:
+        """The last step whose state is on disk."""
+        return self._progress()[0]
+
+    def evaluated_step(self) -> int:
+        """The last step whose evaluation is on disk."""
+        return self._progress()[1]
+
+    def _progress(self) -> tuple[int, int]:
+        path = self.folder / STATE
+        if not path.exists():
+            return 0, 0
+        try:
+            with safe_open(path, "np") as file:
+                step, evaluated = file.get_tensor("progress")[:2]
+                return int(step), int(evaluated)
+        except (SafetensorError, OSError) as error:
+            raise self._damaged(STATE, error) from None
+
+    def _json(self, name: str) -> dict[str, Any]:
+        try:
+            return dict(json.loads(self.read(name)))
+        except ValueError as error:
+            raise self._damaged(name, error) from None
+
+    def _damaged(self, name: str, error: Exception) -> CadenzaError:
+        why = str(error).splitlines()[0]
+        return CadenzaError(
+            f"{self.folder / name}: missing or damaged ({why}); copy it back, or begin again with another --out."
+        )
+
+    def read(self, name: str) -> bytes:
+        """A file of the run; a missing one raises `CadenzaError`."""
+        try:
+            return (self.folder / name).read_bytes()
+        except OSError as error:
+            raise CadenzaError(
+                f"{self.folder}: not a complete run, {name} is missing ({error.strerror}); give a run folder, or begin again with another --out."
+            ) from None
+
+    def write(self, name: str, data: bytes) -> Path:
+        return export.write(self.folder / name, data)
+
+
+def open_run(folder: Path) -> Run:
+    """An existing run folder; anything else raises `CadenzaError`."""
+    run = Run(folder)
+    if not run.prepared:
+        raise CadenzaError(
+            f"{folder}: not a run folder (there is no {CONFIG} in it); give the folder that cadenza run made."
+        )
+    return run
