@@ -28,6 +28,7 @@ READING_ORDER = (
     "train",
     "sample",
     "evaluate",
+    "synthesizer",
     "audio",
     "plot",
     "report",

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from matplotlib.collections import PolyCollection
 
-from cadenza import audio, export, midi, plot, report
+from cadenza import audio, export, midi, plot, report, synthesizer
 from cadenza.corpus.scan import Entry
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, TimeBase
@@ -64,6 +64,14 @@ def test_nothing_to_render_and_bad_soundfonts_are_named(tmp_path: Path) -> None:
     for settings in (AudioSettings(soundfont=str(tmp_path / "none.sf2")), AudioSettings(soundfont=str(wrong))):
         with pytest.raises(CadenzaError, match="soundfont"):
             audio.render(midi.to_symusic(melody(), 0), settings)
+
+
+def test_a_note_that_hangs_the_synthesizer_sounds_an_octave_lower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthesizer, "LIMIT_SECONDS", 3.0)
+    score = midi.to_symusic(Notes.of([0, 50, 100], [60, 103, 64], [50] * 3, [80] * 3), 40)
+    samples = audio.render(score, AudioSettings())
+    assert 2 < len(samples) / 44_100 < 4
+    assert [note.pitch for note in score.tracks[0].notes] == [60, 103, 64]
 
 
 def test_music_that_is_too_long_is_refused_before_it_is_rendered() -> None:

@@ -1,4 +1,4 @@
-"""Notes to sound: a soundfont synthesizer, a steady loudness, a fade, and audio files as bytes.
+"""Notes to sound: a steady loudness, a fade, and audio files as bytes.
 
 In: a symusic score. Out: float32 samples of shape (S, 2) in [-1, 1] at `sample_rate`. The sound begins with the first
 note. Loudness is integrated loudness in LUFS (ITU-R BS.1770-4), held back where peaks would clip.
@@ -13,15 +13,13 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyloudnorm
 import soundfile
 import symusic
 
 from cadenza.errors import CadenzaError
 from cadenza.settings import AudioSettings
-
-Samples = npt.NDArray[np.float32]
+from cadenza.synthesizer import Samples, synthesize
 
 FORMATS = {"mp3": "MP3", "wav": "WAV", "flac": "FLAC", "ogg": "OGG"}
 TAIL_SECONDS = 1.5
@@ -47,15 +45,11 @@ def render(score: symusic.Score, settings: AudioSettings) -> Samples:
     if not score.note_num():
         raise CadenzaError("There are no notes to render; give a piece with at least one.")
     path = soundfont(settings)
-    try:
-        synthesizer = symusic.core.Synthesizer(str(path), settings.sample_rate, 0)
-    except RuntimeError:
-        raise CadenzaError(f"{path}: not a soundfont; give an SF2 or SF3 file.") from None
     qpm = check_length(score, settings)
     score = score.copy()
     tail = round(TAIL_SECONDS * score.ticks_per_quarter * qpm / 60)
     score.tracks[0].notes.append(symusic.Note(score.end() + tail, 1, 0, 0))  # silent: keeps the release
-    return level(from_first_sound(np.ascontiguousarray(synthesizer.render(score, True).T)), settings)
+    return level(from_first_sound(synthesize(score, path, settings.sample_rate)), settings)
 
 
 def check_length(score: symusic.Score, settings: AudioSettings) -> float:
