@@ -132,6 +132,10 @@ def shift_time(notes: Notes, steps: int) -> Notes:
     array([0], dtype=int32)
     """
     header = replace(notes.header, downbeat=notes.header.downbeat + steps)
+    if steps <= 0 and (not len(notes) or int(notes.onset[0]) >= -steps):  # earlier: in order and in range as before
+        onset = notes.onset + np.int32(steps)
+        onset.setflags(write=False)
+        return replace(notes, onset=onset, header=header)
     return Notes.of(notes.onset.astype(np.int64) + steps, *notes.columns[1:], header=header)
 
 

@@ -8,10 +8,13 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
+
 from cadenza.corpus.isolate import Casualty, isolated_map
 from cadenza.corpus.sources import Source
 from cadenza.corpus.unpack import SourceFile
-from cadenza.corpus.works import group_works
+from cadenza.corpus.works import group_grams, interval_grams
 from cadenza.errors import CadenzaError
 from cadenza.instruments import program_name, program_number
 from cadenza.midi import ABC_SUFFIXES, Score, abc_tunes, parse, parse_abc, read_bytes
@@ -69,6 +72,7 @@ class Found:
     reason: str = ""
     programs: tuple[int, ...] = ()
     set_aside: str = ""
+    grams: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -152,13 +156,23 @@ def find(name: str, parsed: Callable[[], Score], settings: MidiSettings) -> Foun
         notes = from_first_onset(score.notes(settings, time_unit(on_grid / max(1, onsets), settings)))
     except CadenzaError as error:
         return Found(name, on_grid, onsets, reason=str(error))
-    return Found(name, on_grid, onsets, notes, "", tuple(score.chosen(settings)), score.set_aside(settings))
+    return Found(
+        name,
+        on_grid,
+        onsets,
+        notes,
+        "",
+        tuple(score.chosen(settings)),
+        score.set_aside(settings),
+        interval_grams(notes),
+    )
 
 
 def assemble(source: Source, readings: list[Reading], share: float, settings: Settings) -> Corpus:
     """Readings to a corpus; the order is that of the files."""
     entries: list[Entry] = []
     pieces: list[Notes] = []
+    grams: list[npt.NDArray[np.int64]] = []
     programs: Counter[int] = Counter()
     same_bytes: dict[str, str] = {}
     same_notes: dict[bytes, str] = {}
@@ -173,12 +187,13 @@ def assemble(source: Source, readings: list[Reading], share: float, settings: Se
         for found in reading.found:
             entry = judge(found, reading.sha256, settings.corpus, same_notes)
             entries.append(entry)
-            if found.notes is not None and not entry.reason:
+            if found.notes is not None and found.grams is not None and not entry.reason:
                 pieces.append(found.notes)
+                grams.append(found.grams)
                 programs[found.programs[0]] += 1
     base = pieces[0].header.time_base if pieces else TimeBase()
     main = source.program if source.program is not None else max(programs, key=lambda p: (programs[p], -p), default=0)
-    return with_works(Corpus(source.name, base, share, main, pieces, entries))
+    return with_works(Corpus(source.name, base, share, main, pieces, entries), grams)
 
 
 def judge(found: Found, sha256: str, corpus: CorpusSettings, same_notes: dict[bytes, str]) -> Entry:
@@ -208,11 +223,11 @@ def judge(found: Found, sha256: str, corpus: CorpusSettings, same_notes: dict[by
     )
 
 
-def with_works(corpus: Corpus) -> Corpus:
+def with_works(corpus: Corpus, grams: list[npt.NDArray[np.int64]]) -> Corpus:
     """Number the works of the kept pieces."""
     if not corpus.pieces:
         return corpus
-    works = iter(group_works(corpus.pieces).tolist())
+    works = iter(group_grams(grams).tolist())
     return replace(
         corpus, entries=[entry if entry.reason else replace(entry, work=next(works)) for entry in corpus.entries]
     )

@@ -18,7 +18,7 @@ from cadenza.notes import Notes
 GRAM = 7
 SHARED = 0.28
 TOGETHER_SECONDS = 0.05
-COMMON = 50
+COMMON = 16
 WEIGHTS = 257 ** np.arange(GRAM)
 """An n-gram as one number: its intervals, moved to 1…255, are the digits."""
 
@@ -33,11 +33,15 @@ def group_works(pieces: Sequence[Notes]) -> Groups:
     >>> group_works([scale, higher]).tolist()
     [0, 0]
     """
-    grams = [interval_grams(piece) for piece in pieces]
+    return group_grams([interval_grams(piece) for piece in pieces])
+
+
+def group_grams(grams: Sequence[npt.NDArray[np.int64]]) -> Groups:
+    """Like `group_works`, from the interval n-grams of each piece."""
     pairs, shared = shared_grams(grams)
     size = np.array([len(gram) for gram in grams])
     smaller = np.minimum(size[pairs[:, 0]], size[pairs[:, 1]])
-    return components(len(pieces), pairs[shared >= SHARED * smaller])
+    return components(len(grams), pairs[shared >= SHARED * smaller])
 
 
 def interval_grams(piece: Notes) -> npt.NDArray[np.int64]:
