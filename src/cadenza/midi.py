@@ -1,4 +1,4 @@
-"""Files to notes and back: Standard MIDI Files (and ABC tunes) in, Standard MIDI Files out.
+"""Files to notes and back: Standard MIDI Files in, Standard MIDI Files out.
 
 A file is first read into a `Score`: ticks, tempo map, and one part per program, all tracks of a
 program merged (one violin may lie over dozens of tracks). A `Score` becomes `Notes` once the time
@@ -16,10 +16,7 @@ base is known. The rules, each of which has a test:
 
 from __future__ import annotations
 
-import re
 import stat
-import subprocess
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,15 +31,12 @@ from cadenza.notes import Header, Notes, TimeBase, one_at_a_time
 from cadenza.settings import MidiSettings
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".smf")
-ABC_SUFFIXES = (".abc",)
 
 PEDAL = 64
 GRID_PER_BEAT = 12
 GRID_TOLERANCE = 0.1
 TICKS_PER_BEAT_SECONDS = 500
 TICKS_PER_BEAT_SCORE = 480
-ABC_FATAL = ("Cannot apply broken rhythm", "Too many notes in chord")
-ABC_SECONDS = 10
 
 Ticks = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[Any]]
@@ -220,43 +214,6 @@ def hold(end: Ticks, pedal_from: Ticks, pedal_to: Ticks) -> Ticks:
         return end
     span = np.searchsorted(pedal_from, end, side="right") - 1
     return np.where(span >= 0, np.maximum(end, pedal_to[span]), end)
-
-
-def abc_tunes(text: str, name: str) -> list[tuple[str, str]]:
-    """The tunes of an ABC file as (name, text), unit, metre and tempo of its head in each; none at all raises `CadenzaError`."""
-    head, *rest = ("\n" + text.removeprefix("\ufeff").replace("\r\n", "\n")).split("\nX:")
-    common = "".join(f"{line}\n" for line in head.splitlines() if re.match("[LMQ]:", line))
-    tunes = [f"X:{number}\n{common}{body}" for number, _, body in (tune.partition("\n") for tune in rest)]
-    if not tunes:
-        raise CadenzaError(f"{name}: no tune in it (no line begins with X:); remove it.")
-    return [(f"{name}#{number}" if len(tunes) > 1 else name, tune) for number, tune in enumerate(tunes, 1)]
-
-
-def parse_abc(text: str, name: str, settings: MidiSettings) -> Score:
-    """One ABC tune, converted by the abc2midi that symusic brings.
-
-    The converter sees only names made here, in a private folder, and no shell; a tune in which it
-    meets a broken rhythm or a runaway chord raises `CadenzaError` with its own words.
-    """
-    converter = Path(symusic.__file__).parent / "bin" / "abc2midi"
-    with tempfile.TemporaryDirectory(prefix="cadenza-abc-") as folder:
-        (Path(folder) / "tune.abc").write_text(text, encoding="utf-8")
-        try:
-            done = subprocess.run(
-                [converter, "tune.abc", "-o", "tune.mid"],
-                cwd=folder,
-                capture_output=True,
-                timeout=ABC_SECONDS,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise CadenzaError(f"{name}: its conversion took longer than {ABC_SECONDS:g} s; remove it.") from None
-        said = done.stdout.decode(errors="replace")
-        made = Path(folder) / "tune.mid"
-        fatal = next((line for line in said.splitlines() if any(fault in line for fault in ABC_FATAL)), None)
-        if fatal or not made.exists():
-            raise CadenzaError(f"{name}: damaged ABC ({(fatal or 'no tune came out').strip()}); mend or remove it.")
-        return parse(made.read_bytes(), name, settings)
 
 
 def read(path: Path, settings: MidiSettings | None = None, unit: str = "seconds") -> Notes:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from cadenza.corpus.abc import ABC_SUFFIXES
 from cadenza.errors import CadenzaError
-from cadenza.midi import ABC_SUFFIXES, MIDI_SUFFIXES
+from cadenza.midi import MIDI_SUFFIXES
 from cadenza.settings import Settings
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
