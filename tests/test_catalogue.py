@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from cadenza.corpus import catalogue
-from cadenza.corpus.catalogue import CORPORA, Corpus, Transfer, cached, content_digest, get, here
+from cadenza.corpus.catalogue import CORPORA, Corpus, cached, content_digest, get, here
 from cadenza.corpus.sources import open_source
 from cadenza.errors import CadenzaError
+from cadenza.records import Progress
 from cadenza.settings import build
 from conftest import Midi
 
@@ -179,7 +180,7 @@ def test_a_host_that_is_not_there_is_named(cache: Path, monkeypatch: pytest.Monk
 def test_an_archive_is_taken_from_a_file(cache: Path, host: Host, tmp_path: Path) -> None:
     source = tmp_path / "elsewhere.tar.gz"
     source.write_bytes(host.body)
-    assert list(get(NAME, source)) == [Transfer(len(host.body), len(host.body))]
+    assert list(get(NAME, source)) == [Progress("copying", len(host.body), len(host.body))]
     assert cached(NAME).read_bytes() == host.body == source.read_bytes()
     assert host.asked == []
 

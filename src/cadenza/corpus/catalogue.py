@@ -23,6 +23,7 @@ from platformdirs import user_cache_path
 
 from cadenza.corpus.unpack import damaged, is_music, members
 from cadenza.errors import CadenzaError
+from cadenza.records import Progress
 from cadenza.settings import nearest
 
 BLOCK = 1 << 18
@@ -41,14 +42,6 @@ class Corpus:
     url: str = ""
     inside: str = ""
     sha256: str = ""
-
-
-@dataclass(frozen=True)
-class Transfer:
-    """Progress of a download, bytes; `total` is 0 where the host does not say."""
-
-    done: int
-    total: int
 
 
 CORPORA = {
@@ -96,10 +89,10 @@ def here(name: str) -> Path | None:
     return path if path.exists() else None
 
 
-def get(name: str, source: Path | None = None) -> Iterator[Transfer]:
-    """Bring an archive into the cache, from its host or from the file `source`; yields progress.
+def get(name: str, source: Path | None = None) -> Iterator[Progress]:
+    """Bring an archive into the cache, from its host or from the file `source`; yields progress, in bytes.
 
-    The copy in the cache is replaced only by a complete one with the right digest.
+    The total is 0 where the host does not say. The copy in the cache is replaced only by a complete one with the right digest.
     """
     corpus = lookup(name)
     if corpus.package is not None:
@@ -124,7 +117,7 @@ def get(name: str, source: Path | None = None) -> Iterator[Transfer]:
             part.unlink()
 
 
-def download(url: str, part: Path) -> Iterator[Transfer]:
+def download(url: str, part: Path) -> Iterator[Progress]:
     again = "run the same command again, or fetch it yourself and pass --from FILE."
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_SECONDS) as reply, open(part, "wb") as out:
@@ -133,7 +126,7 @@ def download(url: str, part: Path) -> Iterator[Transfer]:
             while block := reply.read(BLOCK):
                 out.write(block)
                 done += len(block)
-                yield Transfer(done, total)
+                yield Progress("downloading", done, total)
     except urllib.error.HTTPError as error:
         error.close()
         raise CadenzaError(f"{url}: cannot download it (the host says {error.code} {error.reason}); {again}") from None
@@ -145,7 +138,7 @@ def download(url: str, part: Path) -> Iterator[Transfer]:
         raise CadenzaError(f"{url}: the download broke off after {done:,} of {total:,} bytes; {again}")
 
 
-def take(source: Path, part: Path) -> Iterator[Transfer]:
+def take(source: Path, part: Path) -> Iterator[Progress]:
     try:
         size = source.stat().st_size
         archive = open(source, "rb")  # noqa: SIM115 - closed below; only what opening it raises is about the source
@@ -155,7 +148,7 @@ def take(source: Path, part: Path) -> Iterator[Transfer]:
         ) from None
     with archive, open(part, "wb") as out:
         shutil.copyfileobj(archive, out)
-    yield Transfer(size, size)
+    yield Progress("copying", size, size)
 
 
 def check(name: str, archive: Path, origin: str) -> None:
