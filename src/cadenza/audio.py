@@ -37,53 +37,85 @@ def soundfont(settings: AudioSettings) -> Path:
         path = Path(found.submodule_search_locations[0]) / "TimGM6mb.sf2"
     if not path.is_file():
         raise CadenzaError(f"{path}: there is no such soundfont; give the path of an SF2 or SF3 file.")
+    try:
+        with open(path, "rb") as file:
+            begins = file.read(12)
+    except OSError as error:
+        raise CadenzaError(f"{path}: this soundfont cannot be read ({error.strerror}); give another.") from None
+    if (begins[:4], begins[8:]) != (b"RIFF", b"sfbk"):
+        raise CadenzaError(f"{path}: not a soundfont; give an SF2 or SF3 file.")
     return path
 
 
-def render(score: symusic.Score, settings: AudioSettings) -> Samples:
-    """The sound of a score with its release and a fade-out; one without notes raises `CadenzaError`."""
+def render(score: symusic.Score, settings: AudioSettings, name: str = "the piece") -> Samples:
+    """The sound of a score with its release and a fade-out; what cannot be rendered raises `CadenzaError`.
+
+    `name` is what messages call the score.
+    """
     if not score.note_num():
-        raise CadenzaError("There are no notes to render; give a piece with at least one.")
+        raise CadenzaError(f"{name}: there are no notes to render; give a piece with at least one.")
     path = soundfont(settings)
-    qpm = check_length(score, settings)
+    qpm = last_tempo(score, settings, name)
     score = score.copy()
     tail = round(TAIL_SECONDS * score.ticks_per_quarter * qpm / 60)
     score.tracks[0].notes.append(symusic.Note(score.end() + tail, 1, 0, 0))  # silent: keeps the release
-    return level(from_first_sound(synthesize(score, path, settings.sample_rate)), settings)
+    try:
+        samples = synthesize(score, path, settings.sample_rate)
+    except CadenzaError as error:
+        raise CadenzaError(f"{name}: {error}") from None
+    return level(from_first_sound(samples), settings)
 
 
-def check_length(score: symusic.Score, settings: AudioSettings) -> float:
-    """The last tempo; music that is too long, or whose tempo is damaged, raises `CadenzaError`."""
+def last_tempo(score: symusic.Score, settings: AudioSettings, name: str) -> float:
+    """Quarter notes per minute at the end; music that is too long, or whose tempo is damaged, raises `CadenzaError`."""
     tempos = [tempo.qpm for tempo in score.tempos]
     if not all(math.isfinite(qpm) and qpm > 0 for qpm in tempos):
-        raise CadenzaError("The file's tempo is damaged; mend it before rendering.")
+        raise CadenzaError(f"{name}: its tempo is damaged; mend it before rendering.")
     minutes = score.to("second").end() / 60
     if not minutes <= settings.max_minutes:
         raise CadenzaError(
-            f"The music lasts {minutes:,.0f} minutes, over audio.max_minutes = {settings.max_minutes:g}; cut it before rendering."
+            f"{name}: lasts {minutes:,.0f} minutes, over audio.max_minutes = {settings.max_minutes:g}; "
+            f"pass --set audio.max_minutes={math.ceil(minutes)}, or cut it."
         )
     return tempos[-1] if tempos else 120.0
 
 
 def from_first_sound(samples: Samples) -> Samples:
     """Drop what is quieter than a thousandth of the peak before the first sound."""
-    loud = np.abs(samples).max(axis=1)
-    return samples[int((loud > loud.max() / 1000).argmax()) :] if len(loud) else samples
+    threshold = peak(samples) / 1000
+    blocks = (samples[first : first + BLOCK] for first in range(0, len(samples), BLOCK))
+    for number, block in enumerate(blocks):
+        loud = np.abs(block).max(axis=1) > threshold
+        if loud.any():
+            return samples[number * BLOCK + int(loud.argmax()) :]
+    return samples
 
 
 def level(samples: Samples, settings: AudioSettings) -> Samples:
-    """Bring samples to the loudness, below the peak, and fade the tail out."""
+    """Fade the tail out, then bring samples, in place, to the loudness or to the highest peak, whichever is lower.
+
+    They are measured at that peak, since the meter takes music that is very quiet for silence.
+    """
     fade = min(len(samples), round(TAIL_SECONDS * settings.sample_rate))
-    samples[-fade:] *= np.cos(np.linspace(0, np.pi / 2, fade, dtype=np.float32))[:, None] ** 2
-    peak = float(np.abs(samples).max())
-    if peak == 0:
-        return samples
+    samples[len(samples) - fade :] *= np.cos(np.linspace(0, np.pi / 2, fade, dtype=np.float32))[:, None] ** 2
+    if loudest := peak(samples):
+        samples /= np.float32(loudest)
+        samples *= np.float32(PEAK)
+        samples *= np.float32(min(1.0, 10 ** ((settings.loudness - loudness(samples, settings.sample_rate)) / 20)))
+    return samples
+
+
+def peak(samples: Samples) -> float:
+    return max(float(samples.max()), -float(samples.min())) if len(samples) else 0.0
+
+
+def loudness(samples: Samples, sample_rate: int) -> float:
+    """Integrated loudness in LUFS; sound shorter than the meter's block is measured with silence behind it."""
+    meter = pyloudnorm.Meter(sample_rate)
+    missing = math.ceil(meter.block_size * sample_rate) - len(samples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        padded = np.pad(samples, ((0, max(0, settings.sample_rate // 2 - len(samples))), (0, 0)))
-        loudness = pyloudnorm.Meter(settings.sample_rate).integrated_loudness(padded.astype(np.float64))
-    gain = 10 ** ((settings.loudness - loudness) / 20) if np.isfinite(loudness) else np.inf
-    return (samples * min(gain, PEAK / peak)).astype(np.float32)
+        return float(meter.integrated_loudness(np.pad(samples, ((0, missing), (0, 0))) if missing > 0 else samples))
 
 
 def encode(samples: Samples, kind: str, settings: AudioSettings) -> bytes:

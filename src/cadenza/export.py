@@ -67,7 +67,8 @@ def piece(
         elif kind in SOUNDS:
             from cadenza import audio
 
-            samples = audio.render(midi.to_symusic(notes, program), settings) if samples is None else samples
+            if samples is None:
+                samples = audio.render(midi.to_symusic(notes, program), settings, str(stem))
             data = audio.encode(samples, kind, settings)
         else:
             from cadenza import plot
