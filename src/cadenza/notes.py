@@ -120,6 +120,18 @@ def in_order(columns: list[npt.NDArray[np.int64]]) -> list[npt.NDArray[np.int64]
     return [column[order] for column in columns]
 
 
+NAMES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
+
+
+def pitch_name(pitch: int) -> str:
+    """Scientific pitch notation.
+
+    >>> pitch_name(69)
+    'A4'
+    """
+    return f"{NAMES[pitch % 12]}{pitch // 12 - 1}"
+
+
 COLUMNS = ("onset", "pitch", "duration", "velocity")
 LOWEST = (0, 0, 1, 1)
 HIGHEST = (2**31 - 1, 127, 2**31 - 1, 127)
