@@ -19,17 +19,21 @@ ROOT = Path(__file__).resolve().parent.parent
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
 
 
-def arguments(description: str | None) -> argparse.Namespace:
+def parser(description: str | None) -> argparse.ArgumentParser:
     """The command line that all benchmarks take."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
+    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument(
         "--data",
         type=Path,
         default=ROOT.parent / "shared" / "data",
         metavar="FOLDER",
         help="where the corpora are, for benchmarks that read one; ../shared/data, seen from the repository, unless given",
     )
-    return parser.parse_args()
+    return made
+
+
+def arguments(description: str | None) -> argparse.Namespace:
+    return parser(description).parse_args()
 
 
 def corpus(data: Path, name: str) -> Path:

@@ -53,8 +53,13 @@ def test_every_command_shown_exists_with_its_options() -> None:
 def test_every_setting_shown_exists() -> None:
     from cadenza.settings import parse_assignment, validate
 
-    for assignment in re.findall(r"--set (\S+=[^`\s]+)", README + GUIDE):
-        validate(parse_assignment(assignment))
+    shown = set(re.findall(r"--set (\w+\.\w+=[^`\s]+)", README + GUIDE))
+    assert len(shown) > 5
+    for assignment in shown:
+        [(section, values)] = parse_assignment(assignment).items()
+        [(key, value)] = values.items()
+        held = getattr(getattr(validate({section: values}), section), key)
+        assert held == type(held)(value), assignment
 
 
 def test_every_file_linked_exists() -> None:

@@ -33,18 +33,14 @@ def run(
 
     `sections` are settings by section, for example ``train={"minutes": 5}, midi={"instrument": "violin"}``.
     """
+    from cadenza.records import outcome
     from cadenza.runs import carry_out
     from cadenza.settings import build
 
     stages = carry_out(
         str(source), build(preset, None, (), **sections), Path(out), model_file(init) if init else None, resume
     )
-    while True:
-        try:
-            next(stages)
-        except StopIteration as done:
-            finished: Run = done.value
-            return finished
+    return outcome(stages)
 
 
 def load(path: str | Path, device: str = "cpu") -> Improviser:

@@ -3,6 +3,7 @@
 `Tables` holds the rows of all pieces, one after the other, memory-mapped, shape (rows, F). A
 training epoch visits every row of every piece once: each piece is cut, a little differently each time,
 into windows of at most `rows` rows, windows of like length share a batch, and the batches come in random order.
+With a `stride`, windows of `rows` rows begin every so many rows instead and overlap, the first one at random.
 All of it follows from (seed, epoch), so any step can be drawn again without the ones before it.
 """
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from cadenza.settings import BatchSettings
 from cadenza.tokens import Representation, Rows
 
 ROWS_FILE, OFFSETS_FILE = "rows.npy", "offsets.npy"
@@ -86,33 +88,56 @@ def collate(tables: Tables, representation: Representation, windows: Sequence[Wi
 
 
 def epoch_windows(
-    lengths: npt.NDArray[np.int64], pieces: npt.NDArray[np.int64], rows: int, size: int, rng: np.random.Generator
+    lengths: npt.NDArray[np.int64], pieces: npt.NDArray[np.int64], settings: BatchSettings, rng: np.random.Generator
 ) -> list[list[Window]]:
-    """One epoch's batches as windows; every row of every piece stands in exactly one of them.
-
-    A piece becomes as few windows as possible, of nearly equal length, its cuts moved at random as
-    far as the longest window allows.
-    """
-    windows: list[Window] = []
-    for index, length in zip(pieces.tolist(), lengths.tolist(), strict=True):
-        count = -(-length // rows)
-        slack = min(length // count // 4, (rows - -(-length // count)) // 2)
-        cuts = np.linspace(0, length, count + 1).astype(np.int64)
-        cuts[1:-1] += rng.integers(-slack, slack + 1, count - 1)
-        windows.extend((index, start, stop) for start, stop in pairwise(cuts.tolist()))
+    """One epoch's batches as windows."""
+    cut = slide if settings.stride else divide
+    windows = [
+        (index, start, stop)
+        for index, length in zip(pieces.tolist(), lengths.tolist(), strict=True)
+        for start, stop in cut(length, settings, rng)
+    ]
     order = rng.permutation(len(windows))
     order = order[np.argsort([windows[i][2] - windows[i][1] for i in order], kind="stable")]
+    size = settings.size
     batches = [[windows[i] for i in order[first : first + size]] for first in range(0, len(order), size)]
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def divide(length: int, settings: BatchSettings, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """As few windows as possible, of nearly equal length; every row stands in exactly one of them.
+
+    The cuts are moved at random as far as the longest window allows.
+    """
+    count = -(-length // settings.rows)
+    slack = min(length // count // 4, (settings.rows - -(-length // count)) // 2)
+    cuts = np.linspace(0, length, count + 1).astype(np.int64)
+    cuts[1:-1] += rng.integers(-slack, slack + 1, count - 1)
+    return pairwise(cuts.tolist())
+
+
+def slide(length: int, settings: BatchSettings, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
+    """Windows of `rows` rows, `stride` apart from a random first one on; a shorter piece is one window."""
+    room = max(length - settings.rows, 0)
+    first = int(rng.integers(0, min(settings.stride, room + 1)))
+    return ((start, min(start + settings.rows, length)) for start in range(first, room + 1, settings.stride))
+
+
+def batches_in_epoch(lengths: npt.NDArray[np.int64], settings: BatchSettings) -> int:
+    """How many batches an epoch has; with a stride a few more or fewer, as its windows begin at random."""
+    if settings.stride:
+        room = np.maximum(lengths - settings.rows, 0)
+        windows = int(np.maximum((room + 1) / settings.stride, 1).sum())
+    else:
+        windows = int((-(-lengths // settings.rows)).sum())
+    return -(-windows // settings.size)
 
 
 def training_batches(
     tables: Tables,
     representation: Representation,
     pieces: npt.NDArray[np.int64],
-    *,
-    rows: int,
-    size: int,
+    settings: BatchSettings,
     seed: int,
     first_step: int = 0,
 ) -> Iterator[Batch]:
@@ -120,7 +145,7 @@ def training_batches(
     lengths = tables.lengths(pieces)
     step, epoch = 0, 0
     while True:
-        batches = epoch_windows(lengths, pieces, rows, size, np.random.default_rng([seed, epoch]))
+        batches = epoch_windows(lengths, pieces, settings, np.random.default_rng([seed, epoch]))
         for windows in batches[max(first_step - step, 0) :]:
             yield collate(tables, representation, windows)
         step += len(batches)

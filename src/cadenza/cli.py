@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cadenza.errors import CadenzaError
-from cadenza.settings import PRESETS, AudioSettings, SampleSettings, Settings, TrainSettings, build
+from cadenza.settings import PRESETS, AudioSettings, CorpusSettings, SampleSettings, Settings, TrainSettings, build
 
 if TYPE_CHECKING:
-    from cadenza.corpus.catalogue import Transfer
     from cadenza.corpus.scan import Corpus
 
 app = typer.Typer(
@@ -42,7 +41,11 @@ SourceArgument = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 OutOption = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/NAME unless given.")]
-PresetOption = Annotated[str, typer.Option("--preset", help=f"Size of the model: {', '.join(PRESETS)}.")]
+PresetOption = Annotated[
+    str,
+    typer.Option("--preset", help=f"One of {', '.join(PRESETS)}: sizes of model, and the study it all began from."),
+]
+FilesOption = Annotated[Path | None, typer.Option("--files", metavar="LIST", help=about(CorpusSettings, "files"))]
 MinutesOption = Annotated[float | None, typer.Option("--minutes", help=about(TrainSettings, "minutes"))]
 SeedOption = Annotated[int | None, typer.Option("--seed", help=about(TrainSettings, "seed"))]
 DeviceOption = Annotated[
@@ -64,15 +67,17 @@ FormatsOption = Annotated[
     str, typer.Option("--formats", help="Any of mid, mp3, wav, flac, ogg, png, svg, with commas.")
 ]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace other files of the same name.")]
-SoundfontOption = Annotated[str, typer.Option("--soundfont", help=about(AudioSettings, "soundfont"))]
+SoundfontOption = Annotated[str | None, typer.Option("--soundfont", help=about(AudioSettings, "soundfont"))]
 
 
-def gather(preset: str, config: Path | None, assignments: list[str] | None, **train: Any) -> Settings:
+def gather(
+    preset: str, config: Path | None, assignments: list[str] | None, files: Path | None, **train: Any
+) -> Settings:
     """The settings of a command; minutes given now replace the steps of a --config."""
     given = {key: value for key, value in train.items() if value is not None}
     if "minutes" in given:
         given["steps"] = 0
-    return build(preset, config, assignments or [], train=given)
+    return build(preset, config, assignments or [], train=given, corpus={"files": str(files)} if files else {})
 
 
 def folder_for(source: str, out: Path | None) -> Path:
@@ -89,10 +94,10 @@ def show(records: Iterator[Any]) -> None:
 @app.command()
 def run(
     source: SourceArgument, out: OutOption = None, preset: PresetOption = "small", minutes: MinutesOption = None, seed: SeedOption = None,
-    device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, resume: ResumeOption = False,
+    device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, files: FilesOption = None, resume: ResumeOption = False,
 ) -> None:  # fmt: skip
     """Do it all: read, train, score held-out works, improvise, render, write the report."""
-    settings = gather(preset, config, set_, minutes=minutes, seed=seed, device=device)
+    settings = gather(preset, config, set_, files, minutes=minutes, seed=seed, device=device)
     from cadenza import model_file, runs
 
     show(runs.carry_out(source, settings, folder_for(source, out), model_file(init) if init else None, resume))
@@ -101,10 +106,10 @@ def run(
 @app.command()
 def train(
     source: SourceArgument, out: OutOption = None, preset: PresetOption = "small", minutes: MinutesOption = None, seed: SeedOption = None,
-    device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, resume: ResumeOption = False,
+    device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, files: FilesOption = None, resume: ResumeOption = False,
 ) -> None:  # fmt: skip
     """Read a source and train a model on it, no more."""
-    settings = gather(preset, config, set_, minutes=minutes, seed=seed, device=device)
+    settings = gather(preset, config, set_, files, minutes=minutes, seed=seed, device=device)
     from cadenza import model_file, runs
 
     show(runs.train(source, settings, folder_for(source, out), model_file(init) if init else None, resume))
@@ -129,6 +134,7 @@ def inspect(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
     set_: SetOption = None,
     config: ConfigOption = None,
+    files: FilesOption = None,
 ) -> None:
     """Show what is in a source: what would be dropped and why, instruments, range, polyphony, duplicates."""
     from cadenza import terminal
@@ -136,11 +142,11 @@ def inspect(
     from cadenza.corpus.scan import scan
     from cadenza.corpus.sources import open_source
 
-    settings = gather("small", config, set_)
+    settings = gather("small", config, set_, files)
 
     def work() -> Generator[Any, None, Corpus]:
-        with open_source(source, settings) as files:
-            return (yield from scan(files, settings))
+        with open_source(source, settings) as found:
+            return (yield from scan(found, settings))
 
     found = findings(terminal.finish(work(), terminal.errors))
     if as_json:
@@ -210,14 +216,17 @@ def render(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the sound; beside each file unless given.")
     ] = None,
-    soundfont: SoundfontOption = "",
+    soundfont: SoundfontOption = None,
+    loudness: Annotated[float | None, typer.Option("--loudness", help=about(AudioSettings, "loudness"))] = None,
     force: ForceOption = False,
+    set_: SetOption = None,
 ) -> None:
     """Turn MIDI files into sound."""
     from cadenza.runs.results import render_files
-    from cadenza.settings import validate
 
-    show(render_files(files, validate({"audio": {"soundfont": soundfont}}), formats, out, keep=not force))
+    given = {"soundfont": soundfont, "loudness": loudness}
+    settings = build(assignments=set_ or [], audio={key: value for key, value in given.items() if value is not None})
+    show(render_files(files, settings, formats, out, keep=not force))
 
 
 @app.command()
@@ -231,9 +240,9 @@ def plot(
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Draw a run's learning curve, or a MIDI file's piano roll."""
+    """Draw all of a run's pictures, or a MIDI file's piano roll."""
     from cadenza import runs
-    from cadenza.runs.results import plot_file
+    from cadenza.runs.pictures import plot_file
 
     if target.is_dir():
         show(runs.write_plots(runs.open_run(target), formats, out))
@@ -270,8 +279,7 @@ def corpora_get(
     from cadenza.corpus import catalogue
     from cadenza.terminal import show_transfer
 
-    transfer: Iterator[Transfer] = catalogue.get(name, from_)
-    show_transfer(name, transfer)
+    show_transfer(name, catalogue.get(name, from_))
     corpus = catalogue.lookup(name)
     typer.echo(f"{name}: {catalogue.here(name)}\nLicence: {corpus.licence}\nCite: {corpus.citation}")
 

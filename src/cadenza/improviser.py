@@ -10,7 +10,7 @@ import json
 from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,17 +23,21 @@ from cadenza.errors import CadenzaError
 from cadenza.models import Model, build
 from cadenza.models import device as torch_device
 from cadenza.notes import Header, Notes, TimeBase, concatenate, from_first_onset, one_at_a_time, shift_time
-from cadenza.records import Progress
+from cadenza.records import Progress, outcome
 from cadenza.sample import sample
 from cadenza.settings import AudioSettings, MidiSettings, ModelSettings, SampleSettings, TokenSettings, validate
-from cadenza.tokens import Representation, representation
+from cadenza.tokens import Representation, Rows, Unmasked, representation
 
 FORMAT, VERSION = "cadenza-model", 1
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a corpus fixes for its model: time base, program, usual tempo and metre, pitch range."""
+    """What a corpus fixes for its model: time base, program, usual tempo and metre, pitch range.
+
+    `vocabulary` names the ids where the corpus decides them, `opening` holds the rows with which every
+    piece begins, `losses` says what the representation cannot hold of this corpus.
+    """
 
     source: str
     unit: str
@@ -43,6 +47,9 @@ class Facts:
     meter: tuple[int, int] | None
     lowest: int
     highest: int
+    vocabulary: tuple[str, ...] = ()
+    opening: tuple[tuple[int, ...], ...] = ()
+    losses: str = ""
 
     @property
     def base(self) -> TimeBase:
@@ -52,7 +59,12 @@ class Facts:
 def facts_from(values: Mapping[str, Any]) -> Facts:
     """Facts as they were written; impossible ones raise `ValueError`."""
     meter = values.get("meter")
-    facts = Facts(**{**values, "meter": tuple(meter) if meter else None})
+    tuples = {
+        "meter": tuple(meter) if meter else None,
+        "vocabulary": tuple(values.get("vocabulary", ())),
+        "opening": tuple(tuple(row) for row in values.get("opening", ())),
+    }
+    facts = Facts(**{**values, **tuples})
     possible = facts.unit in ("seconds", "beats") and 1 <= facts.steps <= 200 and 1 <= facts.tempo <= 1000
     if not (possible and 0 <= facts.lowest <= facts.highest <= 127 and -1 <= facts.program <= 127):
         raise ValueError("impossible facts")
@@ -86,6 +98,13 @@ def model_bytes(
     return save(tensors, {FORMAT: json.dumps(header)})  # one entry, since safetensors keeps no order
 
 
+class Piece(NamedTuple):
+    """Notes, and the rows (the prompt's or the opening's first) that they were decoded from."""
+
+    notes: Notes
+    rows: Rows
+
+
 @dataclass(frozen=True)
 class Improviser:
     """A loaded model with everything it needs to improvise."""
@@ -100,7 +119,7 @@ class Improviser:
 
     @property
     def representation(self) -> Representation:
-        return representation(self.tokens.representation, self.facts.base)
+        return representation(self.tokens.representation, self.facts.base, self.facts.vocabulary)
 
     def read_prompt(self, path: Path) -> tuple[Notes, str]:
         """The notes of a MIDI file as this model's corpus was read, and what was set aside."""
@@ -115,12 +134,7 @@ class Improviser:
         same pieces on the same machine, and piece k does not depend on `count`.
         """
         settings = validate({"sample": {**sampling, "count": count}}).sample
-        stream = self.stream(settings, count, seed, prompt)
-        while True:
-            try:
-                next(stream)
-            except StopIteration as stop:
-                return list(stop.value)
+        return [piece.notes for piece in outcome(self.stream(settings, count, seed, prompt))]
 
     def save(self, piece: Notes, path: str | Path) -> Path:
         """Write a piece as MIDI, sound or picture, by the ending of `path`."""
@@ -131,18 +145,14 @@ class Improviser:
 
     def stream(
         self, settings: SampleSettings, count: int, seed: int, prompt: Notes | None = None
-    ) -> Generator[Progress, None, list[Notes]]:
+    ) -> Generator[Progress, None, list[Piece]]:
         """Like `generate`, with progress in steps of music made."""
         tokens = self.representation
         header = Header("", self.facts.base, prompt.header.tempo if prompt else self.facts.tempo, self.facts.meter)
         limit = round(settings.seconds / header.step_seconds)
         begin = self.check_prompt(prompt, limit, settings.seconds) if prompt is not None else 0
-        rows = (
-            tokens.encode(from_first_onset(prompt))[:-1]
-            if prompt is not None
-            else np.empty((0, len(tokens.sizes)), np.int16)
-        )
-        grammar = tokens.grammar(self.facts.lowest, self.facts.highest)
+        rows = tokens.encode(from_first_onset(prompt), end=False) if prompt is not None else self.opening
+        grammar = tokens.grammar(self.facts.lowest, self.facts.highest) if settings.masks else Unmasked(tokens.sizes)
         made: list[list[np.ndarray]] = [list(rows) for _ in range(count)]
         clock = np.full(count, int(tokens.steps(rows).sum()))
         for item, row in sample(
@@ -151,7 +161,13 @@ class Improviser:
             made[item].append(row)
             clock[item] += int(tokens.steps(row[None])[0])
             yield Progress("improvising", int(clock.sum()), limit * count)
-        return [self.finish(np.stack(piece) if piece else rows, len(rows), prompt, header, limit) for piece in made]
+        tables = [np.stack(piece) if piece else rows for piece in made]
+        return [Piece(self.finish(table, len(rows), prompt, header, limit), table) for table in tables]
+
+    @property
+    def opening(self) -> Rows:
+        """The rows with which a piece without a prompt begins, shape (K, F)."""
+        return np.array(self.facts.opening, dtype=np.int16).reshape(-1, len(self.representation.sizes))
 
     def check_prompt(self, prompt: Notes, limit: int, seconds: float) -> int:
         """The step at which a prompt begins; one that cannot be continued raises `CadenzaError`."""
@@ -161,6 +177,8 @@ class Improviser:
             raise CadenzaError(
                 f"The prompt counts in {prompt.header.time_base}, the model in {self.facts.base}; read it with the model's time base."
             )
+        if not self.representation.note_count(self.representation.encode(prompt)):
+            raise CadenzaError("The model's vocabulary lacks every note of the prompt; give another.")
         if prompt.onset[-1] >= limit:
             raise CadenzaError(
                 f"The prompt lasts {prompt.length_seconds:.0f} s, which leaves nothing of {seconds:g} s; pass a larger --seconds."
@@ -171,7 +189,7 @@ class Improviser:
         """Rows to the finished piece: cut at `limit`, the prompt's own notes put back."""
         piece = self.representation.decode(rows, header)
         if prompt is None:
-            return one_at_a_time(cut(piece, limit))
+            return one_at_a_time(cut(from_first_onset(piece), limit))
         known = self.representation.note_count(rows[:prompt_rows])
         late = int(prompt.onset[-1]) - int(piece.onset[known - 1])
         continuation = one_at_a_time(cut(shift_time(piece[slice(known, None)], late), limit))
@@ -230,7 +248,8 @@ def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Ten
         reading = MidiSettings.model_validate(header["midi"])
         facts = facts_from(header["facts"])
         with torch.device("meta"):  # no memory is taken before the weights are known to fit
-            model = fresh_model(settings, representation(tokens.representation, facts.base), seed=0)
+            written = representation(tokens.representation, facts.base, facts.vocabulary)
+            model = fresh_model(settings, written, seed=0)
         model.load_state_dict(dict(weights), assign=True)
         return Improviser(
             model.to(where).eval(),

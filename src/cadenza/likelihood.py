@@ -1,7 +1,7 @@
 """How surprised a model is by pieces: nats and bits, every scored id exactly once.
 
 Each piece is read from its start in chunks that hand their state on, so every note has its full left
-context. The probabilities are the model's own, without masks. Shapes: B pieces, T rows, F fields.
+context. A model with a window begins every window blank, as the study did. The probabilities are the model's own, without masks. Shapes: B pieces, T rows, F fields.
 """
 
 from __future__ import annotations
@@ -70,15 +70,16 @@ def score(model: Model, tables: Tables, representation: Representation, pieces: 
     model.eval()
     device = next(model.parameters()).device
     lengths = tables.lengths(pieces)
+    chunk = model.window or CHUNK_ROWS
     by_length = np.argsort(-lengths, kind="stable")
     for first in range(0, len(pieces), LANES):
         lanes = by_length[first : first + LANES]
         state = None
-        for start in range(0, int(lengths[lanes].max()), CHUNK_ROWS):
-            stop = start + CHUNK_ROWS
+        for start in range(0, int(lengths[lanes].max()), chunk):
+            stop = start + chunk
             windows = [(int(pieces[i]), int(min(start, lengths[i])), int(min(stop, lengths[i]))) for i in lanes]
             batch = collate(tables, representation, windows).to(device)
-            hidden_BTD, state = model(batch.ids_BTF, batch.context_BTC, state)
+            hidden_BTD, state = model(batch.ids_BTF, batch.context_BTC, None if model.window else state)
             nats_BTF = model.nats(hidden_BTD, batch.targets_BTF, batch.scored_BTF)
             nats[lanes] += nats_BTF.double().sum(dim=1).cpu().numpy()
             tokens[lanes] += batch.scored_BTF.sum(dim=1).cpu().numpy()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from cadenza.errors import CadenzaError
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,26 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Validation after `step` updates; `best` if no earlier one was lower."""
+    """Scores after `step` updates, by part; `best` if no earlier validation was lower, or if there is none."""
 
     step: int
-    bits_per_note: float
+    epoch: float
     best: bool
+    bits_per_note: Mapping[str, float]
+    perplexity_per_token: Mapping[str, float]
 
 
 Record = Said | Progress | Started | Step | Evaluation
+
+
+def outcome(records: Generator[object, None, Result]) -> Result:
+    """What a generator of records returns, for callers whom the records do not concern."""
+    while True:
+        try:
+            next(records)
+        except StopIteration as done:
+            result: Result = done.value
+            return result
 
 
 class Stopped(CadenzaError):  # noqa: N818

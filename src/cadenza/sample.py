@@ -1,6 +1,7 @@
 """A model improvises: rows, one at a time, in lanes of fixed number.
 
-Music is known here only through the grammar's masks. Item k of a seed is the same piece whatever
+Music is known here only through the grammar's masks. A model with a window reads its last rows anew
+for every row, the others go on from their state. Item k of a seed is the same piece whatever
 the number of items: each has its own random stream, and lanes are always computed `LANES` at a
 time, because the last bits of logits depend on the batch. Shapes: L lanes, F fields, V ids.
 """
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,8 +19,7 @@ import torch
 from cadenza.errors import CadenzaError
 from cadenza.models import Model
 from cadenza.settings import SampleSettings
-from cadenza.tokens import Representation, Rows
-from cadenza.tokens.grammar import Grammar, Place
+from cadenza.tokens import Grammar, Representation, Rows
 
 LANES = 8
 
@@ -33,7 +34,7 @@ class Lane:
     item: int
     rng: np.random.Generator
     rows: list[Row]
-    place: Place
+    place: Any
     clock: int
     done: bool = False
 
@@ -43,7 +44,7 @@ def sample(
     model: Model, representation: Representation, grammar: Grammar, settings: SampleSettings, *,
     count: int, seed: int, steps: int, prompt: Rows,
 ) -> Iterator[tuple[int, Row]]:  # fmt: skip
-    """Yield (item, row) until every item has ended or its clock has reached `steps`.
+    """Yield (item, row) until every item has ended, its clock has reached `steps` or it has `settings.rows` rows.
 
     `prompt` holds rows without END, shape (P, F); it is read, not yielded. A model whose logits are
     not numbers raises `CadenzaError`.
@@ -52,12 +53,12 @@ def sample(
     for first in range(0, count, LANES):
         lanes = [new_lane(item, seed, representation, grammar, prompt) for item in range(first, first + LANES)]
         for lane in lanes:
-            lane.done = lane.item >= count
+            lane.done = lane.item >= count or len(lane.rows) > settings.rows
         yield from improvise(model, representation, grammar, settings, lanes, steps)
 
 
 def new_lane(item: int, seed: int, representation: Representation, grammar: Grammar, prompt: Rows) -> Lane:
-    place = Place()
+    place = grammar.begin()
     for row in prompt:
         place = grammar.advance(place, row)
     rows = [representation.start_row, *prompt]
@@ -77,6 +78,8 @@ def improvise(
     state = None
     unread = len(lanes[0].rows)
     while not all(lane.done for lane in lanes):
+        if model.window:
+            state, unread = None, min(model.window, len(lanes[0].rows))
         rows_LTF = np.stack([np.stack(lane.rows[-unread:]) for lane in lanes])
         clocks = [
             lane.clock - int(representation.steps(rows).sum()) for lane, rows in zip(lanes, rows_LTF, strict=True)
@@ -93,7 +96,7 @@ def improvise(
             lane.place = grammar.advance(lane.place, row)
             if not lane.done and lane.clock < steps:
                 yield lane.item, row
-            lane.done |= grammar.ends(row) or lane.clock >= steps
+            lane.done |= grammar.ends(row) or lane.clock >= steps or len(lane.rows) > settings.rows
 
 
 def choose_rows(

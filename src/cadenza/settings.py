@@ -10,7 +10,7 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,6 +36,9 @@ class MidiSettings(Section):
     time_base: Literal["auto", "seconds", "beats"] = Field(
         "auto", description="Count time in seconds (performances) or beats (scores)."
     )
+    opening_silence: Literal["drop", "keep"] = Field(
+        "drop", description="What happens to the silence before the first note of a piece."
+    )
     steps_per_second: int = Field(100, ge=10, le=200, description="Time grid of performances, steps per second.")
     steps_per_beat: int = Field(24, ge=4, le=96, description="Time grid of scores, steps per quarter note.")
     max_megabytes: float = Field(32, gt=0, description="Largest file that is read, megabytes.")
@@ -45,17 +48,19 @@ class MidiSettings(Section):
 class CorpusSettings(Section):
     """Which pieces are kept, and how they are split."""
 
+    files: str = Field(
+        "", description="A text file that lists the files to take, one name a line; empty takes all of the source."
+    )
     min_notes: int = Field(8, ge=1, description="Pieces with fewer notes are left out.")
     max_notes: int = Field(100_000, ge=1, description="Pieces with more notes are left out.")
     max_minutes: float = Field(180, gt=0, description="Longer pieces are left out, minutes.")
     max_archive_gigabytes: float = Field(
         8, gt=0, description="An archive that unpacks to more is refused, gigabytes (of a zip, only its music counts)."
     )
-    validation: float = Field(
-        0.1, ge=0, lt=0.5, description="Share of the pieces held out for validation, split by work."
-    )
-    test: float = Field(
-        0.1, ge=0, lt=0.5, description="Share of the pieces held out for the final test, split by work."
+    validation: float = Field(0.1, ge=0, lt=0.5, description="Share of the pieces held out for validation.")
+    test: float = Field(0.1, ge=0, lt=0.5, description="Share of the pieces held out for the final test.")
+    split_by: Literal["work", "file"] = Field(
+        "work", description="What stays together in a split; by file, one work may be in several parts."
     )
     workers: int = Field(0, ge=0, description="Reading processes; 0 takes one per core.")
 
@@ -63,7 +68,9 @@ class CorpusSettings(Section):
 class TokenSettings(Section):
     """How notes become ids."""
 
-    representation: Literal["notes"] = Field("notes", description="The table of ids that stands for a piece.")
+    representation: Literal["notes", "study"] = Field("notes", description="The table of ids that stands for a piece.")
+    min_rows: int = Field(1, ge=1, description="Pieces of fewer rows are left out.")
+    max_rows: int = Field(10_000_000, ge=1, description="Pieces of more rows are left out.")
 
 
 class BatchSettings(Section):
@@ -71,15 +78,21 @@ class BatchSettings(Section):
 
     rows: int = Field(64, ge=2, description="Longest window, rows (notes).")
     size: int = Field(16, ge=1, description="Windows in a batch.")
+    stride: int = Field(
+        0, ge=0, description="Rows from one window to the next, which then overlap; 0 cuts pieces without overlap."
+    )
 
 
 class ModelSettings(Section):
     """The network."""
 
-    trunk: Literal["lstm"] = Field("lstm", description="The sequence model.")
+    trunk: Literal["lstm", "study"] = Field("lstm", description="The sequence model.")
     layers: int = Field(3, ge=1, le=64, description="Layers of the trunk.")
     width: int = Field(256, ge=8, le=8192, description="Hidden units of a layer.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Share of activations dropped in training.")
+    window: int = Field(
+        0, ge=0, description="Rows the network looks back on, read anew each time; 0 remembers the whole piece."
+    )
 
 
 class TrainSettings(Section):
@@ -89,8 +102,15 @@ class TrainSettings(Section):
         10, gt=0, description="Wall time for training, minutes; the number of steps is derived from it."
     )
     steps: int = Field(0, ge=0, description="Number of steps; 0 derives it from the minutes.")
-    learning_rate: float = Field(5e-3, gt=0, description="Peak learning rate (AdamW).")
-    weight_decay: float = Field(0.01, ge=0, description="Weight decay (AdamW).")
+    epochs: int = Field(
+        0,
+        ge=0,
+        description="Passes over the windows; where the minutes are too few, batches.stride grows. 0 is no aim.",
+    )
+    optimiser: Literal["adamw", "adam"] = Field("adamw", description="How gradients move the weights.")
+    schedule: Literal["cosine", "constant"] = Field("cosine", description="How the learning rate goes on.")
+    learning_rate: float = Field(5e-3, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(0.01, ge=0, description="Weight decay.")
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     evaluations: int = Field(20, ge=1, description="How often validation is scored during a run.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
@@ -112,7 +132,13 @@ class SampleSettings(Section):
     )
     min_p: float = Field(0.0, ge=0, lt=1, description="Drop ids less likely than this share of the likeliest.")
     seconds: float = Field(60, gt=0, le=3600, description="Longest piece, seconds; the model may end sooner.")
+    rows: int = Field(20_000, ge=1, description="Most rows of a piece.")
+    opening: int = Field(0, ge=0, description="Rows of a training piece with which every piece begins.")
+    masks: bool = Field(True, description="Rule out what the representation's grammar forbids.")
     count: int = Field(4, ge=1, le=10_000, description="Pieces made at the end of a run.")
+    sweep: tuple[Annotated[float, Field(ge=0, le=10)], ...] = Field(
+        (), description="Temperatures at which a run makes that many pieces each; empty takes the one temperature."
+    )
 
 
 class AudioSettings(Section):
@@ -146,7 +172,22 @@ class Settings(Section):
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "tiny": {"model": {"layers": 1, "width": 128}},
     "small": {},
-}
+    "study": {
+        "midi": {"time_base": "seconds", "steps_per_second": 100, "pedal": "ignore", "opening_silence": "keep"},
+        "corpus": {"split_by": "file", "validation": 0.0, "test": 0.1},
+        "tokens": {"representation": "study", "min_rows": 10, "max_rows": 6000},
+        "batches": {"rows": 50, "size": 16, "stride": 1},
+        "model": {"trunk": "study", "layers": 3, "width": 256, "dropout": 0.3, "window": 50},
+        "train": {
+            "minutes": 15, "epochs": 10, "evaluations": 10, "optimiser": "adam", "schedule": "constant",
+            "learning_rate": 1e-3, "weight_decay": 1e-5, "clip": 1.0,
+        },
+        "sample": {
+            "opening": 10, "masks": False, "rows": 1000, "count": 2, "sweep": (0.3, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0),
+        },
+    },
+}  # fmt: skip
+"""What differs from the defaults; `study` repeats the work that Cadenza began from (docs/study.md)."""
 
 
 def build(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.table import Table
 
 from cadenza.corpus import catalogue
+from cadenza.corpus.split import PARTS, VALIDATION
+from cadenza.errors import CadenzaError
 from cadenza.records import Evaluation, Said, Started, Step
 from cadenza.records import Progress as Doing
 
@@ -42,6 +44,9 @@ class Shown:
         match record:
             case Said(text):
                 self.bars.console.print(text, markup=False)
+            case CadenzaError():
+                bars_on_screen = self.bars.console.is_terminal and errors.is_terminal
+                (self.bars.console if bars_on_screen else errors).print(f"cadenza: {record}", markup=False)
             case Doing(doing, done, total):
                 self.bar(doing, done, total, "")
             case Started(step, steps):
@@ -55,15 +60,12 @@ class Shown:
                     self.steps,
                     f"{self.rate():,.0f} notes/s, {record.bits_per_note:.2f} bits per note",
                 )
-            case Evaluation(step, bits, best):
-                left = (time.perf_counter() - self.began) / max(1, step - self.first) * (self.steps - step)
-                verdict = (
-                    f"validation {bits:.3f} bits per note{', the best so far' if best else ''}"
-                    if bits == bits
-                    else "no validation"
+            case Evaluation():
+                left = (
+                    (time.perf_counter() - self.began) / max(1, record.step - self.first) * (self.steps - record.step)
                 )
                 self.bars.console.print(
-                    f"Step {step:,} of {self.steps:,}: {verdict} ({self.rate():,.0f} notes/s, {left / 60:.1f} min left)",
+                    f"Step {record.step:,} of {self.steps:,}: {verdict(record)} ({self.rate():,.0f} notes/s, {left / 60:.1f} min left)",
                     markup=False,
                 )
 
@@ -74,6 +76,15 @@ class Shown:
         if doing not in self.tasks:
             self.tasks[doing] = self.bars.add_task(doing, total=total, text=text)
         self.bars.update(self.tasks[doing], completed=done, total=total, text=text)
+
+
+def verdict(evaluation: Evaluation) -> str:
+    """Validation in bits per note, or else the perplexities of what is watched."""
+    if VALIDATION in evaluation.bits_per_note:
+        best = ", the best so far" if evaluation.best else ""
+        return f"validation {evaluation.bits_per_note[VALIDATION]:.3f} bits per note{best}"
+    watched = ", ".join(f"{part} {value:.2f}" for part, value in evaluation.perplexity_per_token.items())
+    return f"epoch {evaluation.epoch:.1f}, perplexity per token: {watched}" if watched else "no validation"
 
 
 def finish(records: Generator[Any, None, Result], to: Console = console) -> Result:
@@ -105,7 +116,7 @@ def show(records: Iterator[Any]) -> None:
     finish(passed_on())
 
 
-def show_transfer(name: str, transfers: Iterator[catalogue.Transfer]) -> None:
+def show_transfer(name: str, records: Iterator[Doing]) -> None:
     """A bar in bytes."""
     with Progress(
         TextColumn("{task.description}"),
@@ -116,8 +127,8 @@ def show_transfer(name: str, transfers: Iterator[catalogue.Transfer]) -> None:
         transient=True,
     ) as bars:
         task = bars.add_task(name)
-        for transfer in transfers:
-            bars.update(task, completed=transfer.done, total=transfer.total or None)
+        for record in records:
+            bars.update(task, description=f"{record.doing} {name}", completed=record.done, total=record.total or None)
 
 
 def show_findings(found: Mapping[str, Any]) -> None:
@@ -143,34 +154,34 @@ def in_words(value: object) -> str:
 
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
-    """Bits per note of every part, with intervals and baselines."""
+    """A row per figure, a column per part; no bits per note where the representation loses notes."""
+    unit = metrics["unit"]
+    figures: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
+        ("works", lambda part: f"{part['works']:,}"),
+        ("pieces", lambda part: f"{part['pieces']:,}"),
+        ("notes", lambda part: f"{part['notes']:,}"),
+        (f"perplexity per {unit}", lambda part: f"{part['perplexity_per_token']:.2f}"),
+        ("  unigram", lambda part: f"{part['unigram_perplexity']:.2f}"),
+        ("  uniform", lambda part: f"{part['uniform_perplexity']:.2f}"),
+    ]
+    if not metrics["lossy"]:
+        figures += [
+            ("bits per note", lambda part: f"{part['bits_per_note']:.3f}"),
+            ("  95 % interval", lambda part: "–".join(f"{end:.2f}" for end in part["interval"] or ()) or "one work"),
+            ("  unigram", lambda part: f"{part['unigram']:.2f}"),
+            ("  uniform", lambda part: f"{part['uniform']:.2f}"),
+            ("bits per second", lambda part: f"{part['bits_per_second']:.1f}"),
+        ]
+    parts = {part: metrics[part] for part in PARTS if metrics[part]}
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for title in (
-        "part",
-        "works",
-        "pieces",
-        "notes",
-        "bits per note",
-        "95 %",
-        "unigram",
-        "uniform",
-        "bits per second",
-        "perplexity per token",
-    ):
-        table.add_column(title, justify="left" if title == "part" else "right")
-    for part in ("train", "validation", "test"):
-        if row := metrics[part]:
-            interval = "–".join(f"{end:.2f}" for end in row["interval"]) if row["interval"] else "one work"
-            figures = (
-                f"{row['bits_per_note']:.3f}",
-                interval,
-                f"{row['unigram']:.2f}",
-                f"{row['uniform']:.2f}",
-                f"{row['bits_per_second']:.1f}",
-                f"{row['perplexity_per_token']:.2f}",
-            )
-            table.add_row(part, f"{row['works']:,}", f"{row['pieces']:,}", f"{row['notes']:,}", *figures)
+    table.add_column("")
+    for part in parts:
+        table.add_column(part, justify="right")
+    for name, figure in figures:
+        table.add_row(name, *(figure(part) for part in parts.values()))
     console.print(table)
+    if metrics["lossy"]:
+        console.print(metrics["lossy"])
 
 
 def show_corpora(known: Mapping[str, tuple[catalogue.Corpus, Path | None]]) -> None:

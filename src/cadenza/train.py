@@ -1,7 +1,7 @@
 """Batches to weights: a generator of records. It prints nothing and writes nothing.
 
-AdamW (Loshchilov & Hutter, 2019) with a short warm-up and a cosine decay, gradients clipped by
-norm. Every step draws its batch and its dropout from (seed, step), so a run that is continued from
+AdamW (Loshchilov & Hutter, 2019) or Adam (Kingma & Ba, 2015), a cosine decay after a short warm-up
+or a constant rate, gradients clipped by norm. Every step draws its batch and its dropout from (seed, step), so a run that is continued from
 its saved tensors repeats the uninterrupted run exactly.
 """
 
@@ -11,7 +11,7 @@ import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -19,7 +19,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cadenza.batches import Batch, Tables, training_batches
+from cadenza.batches import Batch, Tables, batches_in_epoch, training_batches
+from cadenza.corpus.split import VALIDATION
 from cadenza.errors import CadenzaError
 from cadenza.likelihood import score
 from cadenza.models import Model
@@ -32,15 +33,24 @@ MEASURED_STEPS, UNMEASURED_STEPS = 6, 2
 FORWARD_SHARE = 0.4
 """Cost of scoring a row, as a share of training on it; used for planning only."""
 
+OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+
+Pieces = npt.NDArray[np.int64]
+"""Indices into the tables."""
+
 
 @dataclass(frozen=True)
 class Data:
-    """What a trainer reads: tables, and which of their pieces are for what."""
+    """What a trainer reads: tables, and which of their pieces are for what.
+
+    `watched` are pieces by the name of their part, scored at every evaluation for the curve alone.
+    """
 
     tables: Tables
     representation: Representation
-    training: npt.NDArray[np.int64]
-    validation: npt.NDArray[np.int64]
+    training: Pieces
+    validation: Pieces
+    watched: Mapping[str, Pieces] = field(default_factory=dict)
 
 
 class Trainer:
@@ -49,7 +59,10 @@ class Trainer:
     def __init__(self, model: Model, data: Data, settings: Settings, steps: int) -> None:
         self.model, self.data, self.settings, self.steps = model, data, settings, steps
         train = settings.train
-        self.optimiser = torch.optim.AdamW(model.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay)
+        self.optimiser: torch.optim.Optimizer = OPTIMISERS[train.optimiser](
+            model.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
+        )
+        self.epoch_steps = batches_in_epoch(data.tables.lengths(data.training), settings.batches)
         self.step = 0
         self.best_bits = math.inf
         self.best_step = 0
@@ -61,17 +74,7 @@ class Trainer:
         """Train to the last step; an evaluation follows the steps due for one and the last step."""
         if self._due():  # stopped between a step and its evaluation
             yield self._evaluate()
-        batches = self.settings.batches
-        stream = training_batches(
-            self.data.tables,
-            self.data.representation,
-            self.data.training,
-            rows=batches.rows,
-            size=batches.size,
-            seed=self.settings.train.seed,
-            first_step=self.step,
-        )
-        for batch in islice(stream, self.steps - self.step):
+        for batch in islice(stream(self.data, self.settings, self.step), self.steps - self.step):
             yield self._update(batch)
             if self._due():
                 yield self._evaluate()
@@ -84,12 +87,12 @@ class Trainer:
 
     def _update(self, batch: Batch) -> Step:
         train = self.settings.train
-        rate = train.learning_rate * schedule(self.step, self.steps)
+        rate = train.learning_rate * (schedule(self.step, self.steps) if train.schedule == "cosine" else 1)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(train.seed * 1_000_003 + self.step)
-            nats, notes = self._backward(batch.to(self.device))
+            nats = self._backward(batch.to(self.device))
         if not math.isfinite(nats):
             raise CadenzaError(
                 f"Training met a loss that is not a number at step {self.step + 1}; the best state so far is kept. "
@@ -97,10 +100,12 @@ class Trainer:
             )
         self.optimiser.step()
         self.step += 1
+        scored = batch.scored_BTF.any(-1)
+        notes = self.data.representation.note_count(batch.targets_BTF[scored].numpy())
         return Step(self.step, nats / math.log(2) / max(notes, 1), notes, rate)
 
-    def _backward(self, batch: Batch) -> tuple[float, int]:
-        """Gradients of the mean nats per row; returns the nats and notes of the batch."""
+    def _backward(self, batch: Batch) -> float:
+        """Gradients of the mean nats per row; returns the nats of the batch."""
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
         hidden_BTD, _ = self.model(batch.ids_BTF, batch.context_BTC)
@@ -108,22 +113,30 @@ class Trainer:
         rows = batch.scored_BTF[..., 0].sum()
         (nats / rows).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.train.clip)
-        return float(nats.detach()) + 0 * float(norm), int(batch.scored_BTF[..., -1].sum())
+        return float(nats.detach()) + 0 * float(norm)
 
     def _evaluate(self) -> Evaluation:
         """Without validation pieces the last state counts as the best."""
         data = self.data
-        bits = (
-            score(self.model, data.tables, data.representation, data.validation).bits_per_note
-            if len(data.validation)
-            else math.nan
-        )
-        best = bits < self.best_bits or not len(data.validation)
+        parts = {VALIDATION: data.validation, **data.watched}
+        scores = {
+            part: score(self.model, data.tables, data.representation, pieces)
+            for part, pieces in parts.items()
+            if len(pieces)
+        }
+        bits = scores[VALIDATION].bits_per_note if VALIDATION in scores else math.nan
+        best = bits < self.best_bits or VALIDATION not in scores
         self.evaluated_step = self.step
         if best:
             self.best_bits, self.best_step = bits, self.step
             self.best = copy.deepcopy(self.model.state_dict())
-        return Evaluation(self.step, bits, best)
+        return Evaluation(
+            self.step,
+            self.step / self.epoch_steps,
+            best,
+            {part: one.bits_per_note for part, one in scores.items()},
+            {part: one.perplexity_per_token for part, one in scores.items()},
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a later process needs to go on, apart from settings and data."""
@@ -173,24 +186,51 @@ def schedule(step: int, steps: int) -> float:
     return FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def plan_steps(model: Model, data: Data, settings: Settings) -> tuple[int, float]:
-    """How many steps fit into the minutes, evaluations included, and the notes per second measured.
-
-    The measurement trains a copy, so the model itself is as it was.
-    """
-    trainer = Trainer(copy.deepcopy(model), data, settings, UNMEASURED_STEPS + MEASURED_STEPS)
-    batches = settings.batches
-    stream = training_batches(
-        data.tables, data.representation, data.training, rows=batches.rows, size=batches.size, seed=settings.train.seed
+def stream(data: Data, settings: Settings, first_step: int = 0) -> Iterator[Batch]:
+    """The training batches of these settings, from a step on."""
+    return training_batches(
+        data.tables, data.representation, data.training, settings.batches, settings.train.seed, first_step
     )
-    notes = 0
-    began = time.perf_counter()
-    for number, batch in enumerate(islice(stream, trainer.steps)):
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much training fits into the minutes, at the measured speed."""
+
+    steps: int
+    stride: int
+    rows_per_second: float
+    epoch_steps: int
+
+
+def plan(model: Model, data: Data, settings: Settings) -> Plan:
+    """Measure the speed, evaluations included, and derive the number of steps.
+
+    With `train.epochs`, a stride grows as far as those need to fit; where that is not enough, there
+    are fewer. The measurement trains a copy, so the model itself is as it was.
+    """
+    seconds, rows = measure_speed(model, data, settings)
+    rate = rows / seconds
+    evaluated = sum(data.tables.lengths(pieces).sum() for pieces in (data.validation, *data.watched.values()))
+    evaluation = settings.train.evaluations * float(evaluated) * FORWARD_SHARE / rate
+    budget = max(60 * settings.train.minutes - evaluation, 30 * settings.train.minutes)
+    fitting = max(1, round(budget / (seconds / MEASURED_STEPS)))
+    lengths, batches = data.tables.lengths(data.training), settings.batches
+    wanted = settings.train.epochs * batches_in_epoch(lengths, batches)
+    while batches.stride and fitting < wanted and batches.stride < batches.rows:
+        batches = batches.model_copy(update={"stride": batches.stride + 1})
+        wanted = settings.train.epochs * batches_in_epoch(lengths, batches)
+    steps = min(fitting, wanted) if wanted else fitting
+    return Plan(steps, batches.stride, rate, batches_in_epoch(lengths, batches))
+
+
+def measure_speed(model: Model, data: Data, settings: Settings) -> tuple[float, int]:
+    """Seconds and rows of `MEASURED_STEPS` steps."""
+    trainer = Trainer(copy.deepcopy(model), data, settings, UNMEASURED_STEPS + MEASURED_STEPS)
+    rows, began = 0, time.perf_counter()
+    for number, batch in enumerate(islice(stream(data, settings), trainer.steps)):
         if number == UNMEASURED_STEPS:
-            began, notes = time.perf_counter(), 0
-        notes += trainer._update(batch).notes
-    seconds = time.perf_counter() - began
-    rate = notes / seconds
-    validation = settings.train.evaluations * float(data.tables.lengths(data.validation).sum()) * FORWARD_SHARE / rate
-    budget = max(60 * settings.train.minutes - validation, 30 * settings.train.minutes)
-    return max(1, round(budget / (seconds / MEASURED_STEPS))), rate
+            rows, began = 0, time.perf_counter()
+        trainer._update(batch)
+        rows += int(batch.scored_BTF[..., 0].sum())
+    return time.perf_counter() - began, rows

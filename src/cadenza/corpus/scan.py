@@ -11,13 +11,14 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 
+from cadenza.corpus.abc import ABC_SUFFIXES, abc_tunes, parse_abc
 from cadenza.corpus.isolate import Casualty, isolated_map
 from cadenza.corpus.sources import Source
 from cadenza.corpus.unpack import SourceFile
 from cadenza.corpus.works import group_grams, interval_grams
 from cadenza.errors import CadenzaError
 from cadenza.instruments import program_name, program_number
-from cadenza.midi import ABC_SUFFIXES, Score, abc_tunes, parse, parse_abc, read_bytes
+from cadenza.midi import Score, parse, read_bytes
 from cadenza.notes import Notes, TimeBase, from_first_onset
 from cadenza.records import Progress
 from cadenza.settings import CorpusSettings, MidiSettings, Settings
@@ -153,7 +154,9 @@ def find(name: str, parsed: Callable[[], Score], settings: MidiSettings) -> Foun
     try:
         score = parsed()
         on_grid, onsets = score.on_grid()
-        notes = from_first_onset(score.notes(settings, time_unit(on_grid / max(1, onsets), settings)))
+        notes = score.notes(settings, time_unit(on_grid / max(1, onsets), settings))
+        if settings.opening_silence == "drop":
+            notes = from_first_onset(notes)
     except CadenzaError as error:
         return Found(name, on_grid, onsets, reason=str(error))
     return Found(

@@ -19,12 +19,16 @@ KINDS = "Cadenza reads .mid, .midi, .kar, .smf and .abc"
 
 @dataclass(frozen=True)
 class Source:
-    """The music files of a source, sorted by name; `others` are not music; `program` where the corpus fixes it."""
+    """The music files of a source, sorted by name; `program` where the corpus fixes it.
+
+    `others` are not music, `unlisted` are music that the list of files (corpus.files) does not name.
+    """
 
     name: str
     files: list[SourceFile]
     program: int | None = None
     others: int = 0
+    unlisted: int = 0
 
 
 @contextmanager
@@ -57,7 +61,44 @@ def open_source(text: str, settings: Settings) -> Iterator[Source]:
             raise CadenzaError(f"{path}: neither a folder nor a .zip or .tar archive; {KINDS} files in them.")
         if not files:
             raise CadenzaError(f"{path}: no music in it ({others:,} other files); {KINDS}.")
-        yield Source(name, sorted(files, key=lambda file: file.name), program, others)
+        taken = listed(files, Path(settings.corpus.files)) if settings.corpus.files else files
+        yield Source(name, sorted(taken, key=lambda file: file.name), program, others, len(files) - len(taken))
+
+
+def listed(files: list[SourceFile], path: Path) -> list[SourceFile]:
+    """The files that a list names, one a line, by their whole name or the end of it from a folder on.
+
+    Empty lines and lines that begin with # do not count. A name that fits no file, or several, raises
+    `CadenzaError`.
+    """
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not text"
+        raise CadenzaError(
+            f"{path}: cannot read this list of files ({why}); give a text file, one name a line."
+        ) from None
+    names = [line for line in dict.fromkeys(lines) if line and not line.startswith("#")]
+    if not names:
+        raise CadenzaError(f"{path}: it lists no files; write one name a line.")
+    fitting: dict[str, list[SourceFile]] = {name: [] for name in names}
+    for file in files:
+        parts = file.name.split("/")
+        for first in range(len(parts)):
+            if (end := "/".join(parts[first:])) in fitting:
+                fitting[end].append(file)
+    missing = [name for name in names if not fitting[name]]
+    if missing:
+        short = [file.name.rpartition("/")[2] for file in files]
+        hint = nearest(missing[0].rpartition("/")[2], short)
+        raise CadenzaError(
+            f"{path}: {len(missing):,} of its {len(names):,} names are not in the source, the first is {missing[0]!r}{hint}; mend the list, or give the source that it belongs to."
+        )
+    if twice := next((name for name in names if len(fitting[name]) > 1), None):
+        raise CadenzaError(
+            f"{path}: {twice!r} fits {len(fitting[twice]):,} files of the source, {fitting[twice][0].name!r} among them; write more of its path."
+        )
+    return list({file.name: file for name in names for file in fitting[name]}.values())
 
 
 def walk(folder: Path) -> tuple[list[SourceFile], int]:

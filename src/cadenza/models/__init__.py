@@ -5,18 +5,24 @@ from __future__ import annotations
 import torch
 
 from cadenza.errors import CadenzaError
-from cadenza.models.contract import Model, State
+from cadenza.models.contract import FieldHeads, Heads, Model, State, Trunk
 from cadenza.models.lstm import LSTMTrunk
+from cadenza.models.study import LinearHeads, StudyTrunk
 from cadenza.settings import ModelSettings
 
-MODELS = {"lstm": LSTMTrunk}
+MODELS: dict[str, tuple[type[Trunk], type[Heads]]] = {
+    "lstm": (LSTMTrunk, FieldHeads),
+    "study": (StudyTrunk, LinearHeads),
+}
 
 
 def build(settings: ModelSettings, sizes: tuple[int, ...], context_width: int, seed: int = 0) -> Model:
     """A model with fresh weights, the same for the same seed; the global generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Model(MODELS[settings.trunk](settings, sizes, context_width), sizes, settings.dropout)
+        make_trunk, make_heads = MODELS[settings.trunk]
+        trunk = make_trunk(settings, sizes, context_width)
+        return Model(trunk, make_heads(sizes, trunk.width, settings.dropout), sizes, settings.window)
 
 
 def device(name: str) -> torch.device:

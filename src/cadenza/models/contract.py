@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cadenza.settings import ModelSettings
+
 State = Any
 """What a trunk remembers: opaque, of bounded size; None stands for the start of a piece."""
 
@@ -21,7 +23,9 @@ State = Any
 class Trunk(nn.Module, ABC):
     """Reads rows in order; implementations must never let a row see a later one."""
 
-    width: int
+    def __init__(self, settings: ModelSettings, sizes: Sequence[int], context_width: int) -> None:  # noqa: ARG002
+        super().__init__()
+        self.width = settings.width
 
     @abstractmethod
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State) -> tuple[Tensor, State]:
@@ -41,21 +45,28 @@ class RowEmbedding(nn.Module):
         return embedded_BTD if self.context is None else embedded_BTD + self.context(context_BTC)
 
 
-class FieldHeads(nn.Module):
-    """Predicts the fields of a row in order, each given the fields before it in that row.
+class Heads(nn.Module, ABC):
+    """Predict the fields of a row in order, each given the fields before it in that row."""
 
-    logits_f = out_f(gelu(in_f(hidden) + sum over g < f of embedding_g(id_g))).
-    """
+    def __init__(self, sizes: Sequence[int], width: int, dropout: float) -> None:  # noqa: ARG002
+        super().__init__()
+
+    @abstractmethod
+    def field(self, f: int, hidden: Tensor, row: Tensor) -> Tensor:
+        """Logits (..., V) of field `f`; `hidden` (..., D), `row` (..., F) of which only ids before `f` are read."""
+
+
+class FieldHeads(Heads):
+    """logits_f = out_f(gelu(in_f(hidden) + sum over g < f of embedding_g(id_g)))."""
 
     def __init__(self, sizes: Sequence[int], width: int, dropout: float) -> None:
-        super().__init__()
+        super().__init__(sizes, width, dropout)
         self.enter = nn.ModuleList(nn.Linear(width, width) for _ in sizes)
         self.given = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes[:-1])
         self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
         self.dropout = nn.Dropout(dropout)
 
     def field(self, f: int, hidden: Tensor, row: Tensor) -> Tensor:
-        """Logits (..., V) of field `f`; `hidden` (..., D), `row` (..., F) of which only ids before `f` are read."""
         mixed = self.enter[f](hidden)
         for g in range(f):
             mixed = mixed + self.given[g](row[..., g])
@@ -63,13 +74,18 @@ class FieldHeads(nn.Module):
 
 
 class Model(nn.Module):
-    """A trunk with heads; `sizes` are the predictable ids of each field."""
+    """A trunk with heads; `sizes` are the predictable ids of each field.
 
-    def __init__(self, trunk: Trunk, sizes: Sequence[int], dropout: float) -> None:
+    A model with a `window` is to be read from a blank state, at most that many rows at a time; 0 has
+    no such bound.
+    """
+
+    def __init__(self, trunk: Trunk, heads: Heads, sizes: Sequence[int], window: int = 0) -> None:
         super().__init__()
         self.sizes = tuple(sizes)
+        self.window = window
         self.trunk = trunk
-        self.heads = FieldHeads(sizes, trunk.width, dropout)
+        self.heads = heads
 
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State = None) -> tuple[Tensor, State]:
         return self.trunk(ids_BTF, context_BTC, state)

@@ -1,7 +1,4 @@
-"""A stack of LSTM layers (Hochreiter & Schmidhuber, 1997) over note rows.
-
-The study's network is this trunk at 3 layers of 256 with dropout between them.
-"""
+"""A stack of LSTM layers (Hochreiter & Schmidhuber, 1997)."""
 
 from __future__ import annotations
 
@@ -17,8 +14,7 @@ class LSTMTrunk(Trunk):
     """State: the hidden and cell vectors of each layer, so its size never grows."""
 
     def __init__(self, settings: ModelSettings, sizes: Sequence[int], context_width: int) -> None:
-        super().__init__()
-        self.width = settings.width
+        super().__init__(settings, sizes, context_width)
         self.embed = RowEmbedding(sizes, context_width, settings.width)
         between = settings.dropout if settings.layers > 1 else 0.0
         self.layers = nn.LSTM(settings.width, settings.width, settings.layers, batch_first=True, dropout=between)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import signal
 import threading
 import time
@@ -72,11 +71,8 @@ def gentler(settings: Settings) -> Settings:
 
 
 def as_line(record: Step | Evaluation) -> dict[str, Any]:
-    """A line of the log; without validation works its figure is null, since JSON knows no NaN."""
-    values = asdict(record)
-    if not math.isfinite(values["bits_per_note"]):
-        values["bits_per_note"] = None
-    return {"kind": type(record).__name__.lower(), **values}
+    """A line of the log."""
+    return {"kind": type(record).__name__.lower(), **asdict(record)}
 
 
 def save_state(run: Run, trainer: Trainer, lines: list[dict[str, Any]], seconds: float) -> None:

@@ -3,30 +3,33 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from cadenza import export
 from cadenza.batches import Tables
 from cadenza.corpus.scan import Entry
-from cadenza.corpus.split import TRAIN, VALIDATION
+from cadenza.corpus.split import PARTS, TEST, TRAIN
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Facts, Improviser, facts_from, load_improviser
 from cadenza.settings import Settings, read_toml, validate
 from cadenza.tokens import Representation, representation
-from cadenza.train import Data
+from cadenza.train import Data, Pieces
 
 CONFIG, MANIFEST, CORPUS, FACTS = "config.toml", "manifest.jsonl", "corpus", "corpus/facts.json"
 INIT, MODEL, STATE = "init.safetensors", "model.safetensors", "state.safetensors"
 LOG, TIMINGS, METRICS = "log.jsonl", "timings.jsonl", "metrics.json"
 SAMPLES, SAMPLES_LIST, PLOTS, REPORT = "samples", "samples/samples.json", "plots", "report.html"
-ORIGIN = "corpus/origin.json"
+ORIGIN, DERIVED = "corpus/origin.json", "corpus/derived.json"
+
+WATCHED_PIECES = 16
+"""Training pieces that are scored at every evaluation, for the curve; their cost is time not spent on training."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,8 @@ class Run:
         return sha256(self.read(MANIFEST)).hexdigest()
 
     def representation(self) -> Representation:
-        return representation(self.settings().tokens.representation, self.facts().base)
+        facts = self.facts()
+        return representation(self.settings().tokens.representation, facts.base, facts.vocabulary)
 
     def tables(self) -> Tables:
         try:
@@ -67,13 +71,12 @@ class Run:
         except (OSError, ValueError, EOFError) as error:
             raise self._damaged(CORPUS, error) from None
 
-    def pieces(self, split: str) -> npt.NDArray[np.int64]:
-        """Indices into the tables of the pieces of one part."""
-        kept = [entry for entry in self.entries() if not entry.reason]
-        return np.array([index for index, entry in enumerate(kept) if entry.split == split], dtype=np.int64)
+    def kept(self) -> list[Entry]:
+        """The entries of the pieces in the tables, in their order."""
+        return [entry for entry in self.entries() if not entry.reason]
 
     def data(self) -> Data:
-        return Data(self.tables(), self.representation(), self.pieces(TRAIN), self.pieces(VALIDATION))
+        return data_of(self.tables(), self.representation(), self.kept(), self.settings())
 
     def improviser(self, device_name: str = "cpu") -> Improviser:
         return load_improviser(self.folder / MODEL, device_name)
@@ -89,8 +92,12 @@ class Run:
         """The source and the model it began from, as they were given."""
         return self._json(ORIGIN)
 
+    def derived(self) -> list[str]:
+        """What was found and derived when the run was prepared, in sentences."""
+        return list(json.loads(self.read(DERIVED)))
+
     def samples(self) -> list[dict[str, Any]]:
-        """Name, notes and seconds of each of the run's own pieces."""
+        """Name, temperature, length and variety of each of the run's own pieces."""
         return list(json.loads(self.read(SAMPLES_LIST))) if (self.folder / SAMPLES_LIST).exists() else []
 
     def saved_step(self) -> int:
@@ -135,6 +142,22 @@ class Run:
 
     def write(self, name: str, data: bytes) -> Path:
         return export.write(self.folder / name, data)
+
+
+def pieces_of(kept: Sequence[Entry], part: str) -> Pieces:
+    """Indices into the tables of the pieces of one part."""
+    return np.array([index for index, entry in enumerate(kept) if entry.split == part], dtype=np.int64)
+
+
+def data_of(tables: Tables, tokens: Representation, kept: Sequence[Entry], settings: Settings) -> Data:
+    """What is trained on, validated with, and watched; the test pieces are watched only where nothing may be validated."""
+    training, validation, test = (pieces_of(kept, part) for part in PARTS)
+    count = min(WATCHED_PIECES, len(training), len(test) if not settings.corpus.validation else len(validation))
+    drawn = np.random.default_rng(settings.train.seed).permutation(training)[:count]
+    watched = {TRAIN: np.sort(drawn)}
+    if not settings.corpus.validation:
+        watched[TEST] = test
+    return Data(tables, tokens, training, validation, watched)
 
 
 def open_run(folder: Path) -> Run:

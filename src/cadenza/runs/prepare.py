@@ -4,55 +4,73 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict, replace
 from io import BytesIO
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import tomli_w
 import torch
 
-from cadenza import plot, report
-from cadenza.batches import OFFSETS_FILE, ROWS_FILE, Tables
-from cadenza.corpus.scan import Corpus, scan
-from cadenza.corpus.sources import open_source
-from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_works
+from cadenza import report
+from cadenza.batches import OFFSETS_FILE, ROWS_FILE, Tables, batches_in_epoch
+from cadenza.corpus.scan import Corpus, Entry, scan
+from cadenza.corpus.sources import Source, open_source
+from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Facts, Improviser, fresh_model, load_improviser
 from cadenza.models import device
-from cadenza.records import Record, Said
-from cadenza.runs.folder import CONFIG, CORPUS, FACTS, INIT, MANIFEST, ORIGIN, Run
-from cadenza.settings import Settings, validate
-from cadenza.tokens import representation
-from cadenza.train import Data, plan_steps
+from cadenza.notes import pitch_name
+from cadenza.records import Progress, Record, Said
+from cadenza.runs.folder import CONFIG, CORPUS, DERIVED, FACTS, INIT, MANIFEST, ORIGIN, Run, data_of
+from cadenza.runs.rules import broken_rules
+from cadenza.settings import Settings, TokenSettings, validate
+from cadenza.tokens import Representation, Rows, representation
+from cadenza.tokens.contract import in_words
+from cadenza.train import Data, Plan, plan
 
 
 def prepare(run: Run, source: str, settings: Settings, init: Path | None) -> Iterator[Record]:
     """Read, check, group, split and encode the corpus; derive the number of steps; freeze it all."""
+    derived: list[str] = []
+    for record in freeze(run, source, settings, init, derived):
+        if isinstance(record, Said):
+            derived.append(record.text)
+        yield record
+    for sentence in broken_rules(settings):
+        yield Said(f"Rule broken: {sentence}")
+
+
+def freeze(
+    run: Run, source: str, settings: Settings, init: Path | None, derived: list[str]
+) -> Generator[Record, None, None]:
+    """`prepare`; what is in `derived` by then is written beside the corpus."""
     parent = load_improviser(init) if init else None
     if parent is not None:
         settings = adopt(settings, parent)
     with open_source(source, settings) as files:
-        yield Said(
-            f"{files.name}: {len(files.files):,} music files"
-            + (f", {files.others:,} other files passed over." if files.others else ".")
-        )
+        yield from welcome(files)
         corpus = yield from scan(files, settings)
     if not corpus.pieces:
-        reasons = "; ".join(f"{count}× {reason}" for reason, count in report.reasons(corpus.dropped)[:3])
-        raise CadenzaError(
-            f"{source}: none of its {len(corpus.entries):,} files can be used ({reasons}); run cadenza inspect for each file's reason."
-        )
-    corpus = replace(corpus, entries=split_works(corpus.entries, settings.corpus, settings.train.seed))
-    facts = facts_of(corpus, parent.facts if parent else None)
-    yield from describe(corpus, facts)
-    tokens = representation(settings.tokens.representation, facts.base)
-    tables = Tables.of([tokens.encode(piece) for piece in corpus.pieces])
-    kept = np.array([entry.split for entry in corpus.kept])
-    data = Data(tables, tokens, np.flatnonzero(kept == TRAIN), np.flatnonzero(kept == VALIDATION))
-    yield from warn(data, kept)
+        raise nothing_left(corpus)
+    chosen = settings.tokens.representation
+    tokens = parent.representation if parent else representation(chosen, corpus.base)
+    corpus, rows = within_rows(corpus, [tokens.encode(piece) for piece in corpus.pieces], settings.tokens)
+    corpus = replace(corpus, entries=split_pieces(corpus.entries, settings.corpus, settings.train.seed))
+    facts = facts_of(corpus, parent)
+    facts = replace(facts, losses=tokens.losses(corpus.pieces))
+    if parent is None and (vocabulary := tokens.observed(np.concatenate(rows))):
+        facts = replace(facts, vocabulary=vocabulary)
+        tokens = representation(chosen, corpus.base, vocabulary)
+        rows = [tokens.encode(piece) for piece in corpus.pieces]
+    yield from describe(corpus, facts, settings)
+    yield from count_unknown(corpus, tokens)
+    tables = Tables.of(rows)
+    data = data_of(tables, tokens, corpus.kept, settings)
+    facts = replace(facts, opening=opening_of(data, settings))
+    yield from warn(data, corpus.kept)
     if parent is not None:
         yield Said(
             f"Fine-tuning a model of {parent.facts.source}; held-out works are held out from this run only, not from what that model has seen."
@@ -67,8 +85,40 @@ def prepare(run: Run, source: str, settings: Settings, init: Path | None) -> Ite
     if init is not None:
         run.write(INIT, init.read_bytes())
     run.write(ORIGIN, json.dumps({"source": source, "init": str(init) if init else None}).encode())
-    settings = yield from plan(settings, data)
+    settings = yield from resolve(settings, data)
+    run.write(DERIVED, json.dumps(derived, indent=1).encode())
     run.write(CONFIG, tomli_w.dumps(settings.model_dump()).encode())
+
+
+def welcome(files: Source) -> Iterator[Said]:
+    """What the source holds before it is read."""
+    others = f", {files.others:,} other files passed over" if files.others else ""
+    unlisted = f", as listed; {files.unlisted:,} others of the source are no part of this run" if files.unlisted else ""
+    yield Said(f"{files.name}: {len(files.files):,} music files{unlisted}{others}.")
+
+
+def nothing_left(corpus: Corpus) -> CadenzaError:
+    reasons = "; ".join(f"{count}× {reason}" for reason, count in report.reasons(corpus.dropped)[:3])
+    return CadenzaError(
+        f"{corpus.source}: none of its {len(corpus.entries):,} files can be used ({reasons}); run cadenza inspect for each file's reason."
+    )
+
+
+def within_rows(corpus: Corpus, rows: Sequence[Rows], settings: TokenSettings) -> tuple[Corpus, list[Rows]]:
+    """Leave out the pieces whose table is too short or too long; none left raises `CadenzaError`."""
+    least, most = settings.min_rows, settings.max_rows
+    lengths = iter([len(table) for table in rows])
+    entries = []
+    for entry in corpus.entries:
+        length = least if entry.reason else next(lengths)
+        limit = f"under tokens.min_rows = {least}" if length < least else f"over tokens.max_rows = {most:,}"
+        reason = f"{entry.name}: {length:,} rows, {limit}; change that, or leave it out."
+        entries.append(entry if least <= length <= most else replace(entry, reason=reason, work=-1))
+    inside = [least <= len(table) <= most for table in rows]
+    corpus = replace(corpus, entries=entries, pieces=list(compress(corpus.pieces, inside)))
+    if not corpus.pieces:
+        raise nothing_left(corpus)
+    return corpus, list(compress(rows, inside))
 
 
 def adopt(settings: Settings, parent: Improviser) -> Settings:
@@ -81,19 +131,40 @@ def adopt(settings: Settings, parent: Improviser) -> Settings:
     return validate(values)
 
 
-def facts_of(corpus: Corpus, parent: Facts | None) -> Facts:
-    """What the training pieces fix; a parent's pitch range stays open to the child."""
+def facts_of(corpus: Corpus, parent: Improviser | None) -> Facts:
+    """What the training pieces fix; a parent's pitch range stays open to the child, and its vocabulary holds."""
     training = [piece for piece, entry in zip(corpus.pieces, corpus.kept, strict=True) if entry.split == TRAIN]
     pitches = np.concatenate([piece.pitch for piece in training])
     lowest, highest = int(pitches.min()), int(pitches.max())
     if parent is not None:
-        lowest, highest = min(lowest, parent.lowest), max(highest, parent.highest)
-    tempo = float(np.median([piece.header.tempo for piece in training]))
-    meter = Counter(piece.header.meter for piece in training).most_common(1)[0][0]
-    return Facts(corpus.source, corpus.base.unit, corpus.base.steps, corpus.program, tempo, meter, lowest, highest)
+        lowest, highest = min(lowest, parent.facts.lowest), max(highest, parent.facts.highest)
+    return Facts(
+        source=corpus.source,
+        unit=corpus.base.unit,
+        steps=corpus.base.steps,
+        program=corpus.program,
+        tempo=float(np.median([piece.header.tempo for piece in training])),
+        meter=Counter(piece.header.meter for piece in training).most_common(1)[0][0],
+        lowest=lowest,
+        highest=highest,
+        vocabulary=parent.facts.vocabulary if parent else (),
+    )
 
 
-def describe(corpus: Corpus, facts: Facts) -> Iterator[Said]:
+def opening_of(data: Data, settings: Settings) -> tuple[tuple[int, ...], ...]:
+    """The first rows of the first training piece, as many as `sample.opening`."""
+    rows = data.tables.piece(int(data.training[0]))[: settings.sample.opening]
+    return tuple(tuple(row) for row in rows.tolist())
+
+
+def count_unknown(corpus: Corpus, tokens: Representation) -> Iterator[Said]:
+    """What a parent's vocabulary cannot write."""
+    unknown = sum((tokens.unknown(piece) for piece in corpus.pieces), Counter[str]())
+    if unknown:
+        yield Said(in_words(unknown, tokens.unit))
+
+
+def describe(corpus: Corpus, facts: Facts, settings: Settings) -> Iterator[Said]:
     """Everything that was derived from the data."""
     notes = sum(entry.notes for entry in corpus.kept)
     hours = sum(entry.length_seconds for entry in corpus.kept) / 3600
@@ -105,36 +176,51 @@ def describe(corpus: Corpus, facts: Facts) -> Iterator[Said]:
     if aside := sum(bool(entry.set_aside) for entry in corpus.kept):
         yield Said(f"Other instruments were set aside in {aside:,} files (midi.instrument chooses).")
     yield Said(f"Time in {facts.unit}, {facts.steps} steps each: {corpus.on_grid:.0%} of onsets lie on the beat grid.")
-    yield Said(f"Pitches {plot.pitch_name(facts.lowest)} to {plot.pitch_name(facts.highest)}; program {facts.program}.")
+    yield Said(f"Pitches {pitch_name(facts.lowest)} to {pitch_name(facts.highest)}; program {facts.program}.")
+    if facts.vocabulary:
+        yield Said(f"Vocabulary: {len(facts.vocabulary):,} events. {facts.losses}")
     split = Counter(entry.split for entry in corpus.kept)
     yield Said(
-        f"Split by work: {split[TRAIN]:,} pieces for training, {split[VALIDATION]:,} for validation, {split[TEST]:,} for the test."
+        f"Split by {settings.corpus.split_by}: {split[TRAIN]:,} pieces for training, {split[VALIDATION]:,} for validation, {split[TEST]:,} for the test."
     )
 
 
-def warn(data: Data, splits: npt.NDArray[np.str_]) -> Iterator[Said]:
-    if not (splits == TEST).any():
+def warn(data: Data, kept: Sequence[Entry]) -> Iterator[Said]:
+    if not any(entry.split == TEST for entry in kept):
         yield Said(
             "Warning: too few works to hold one out; the model is trained, but no held-out figure can be claimed."
         )
     elif not len(data.validation):
-        yield Said("Warning: too few works for validation; the last state is kept, not the best.")
+        yield Said("Warning: there are no works for validation; the last state is kept, not the best.")
 
 
-def plan(settings: Settings, data: Data) -> Generator[Record, None, Settings]:
-    """Resolve what depends on this machine: device, threads, steps."""
+def resolve(settings: Settings, data: Data) -> Generator[Record, None, Settings]:
+    """Settle what depends on this machine: device, threads, steps, stride."""
     where = device(settings.train.device)
     values = settings.model_dump()
     values["train"]["threads"] = torch.get_num_threads()
     settings = validate(values)
+    if settings.train.steps:
+        return settings
     model = fresh_model(settings.model, data.representation, settings.train.seed).to(where)
     weights = sum(parameter.numel() for parameter in model.parameters())
-    steps = settings.train.steps
-    if not steps:
-        yield Said("Measuring the speed of training …")
-        steps, rate = plan_steps(model, data, settings)
-        yield Said(
-            f"{weights:,} weights; {rate:,.0f} notes per second on {where.type} with {torch.get_num_threads()} threads: {steps:,} steps in {settings.train.minutes:g} minutes."
-        )
-    values["train"]["steps"] = steps
+    yield Progress("measuring the speed of training", 0, 1)
+    found = plan(model, data, settings)
+    yield Said(
+        f"{weights:,} weights; {found.rows_per_second:,.0f} rows per second on {where.type} with {report.counted(torch.get_num_threads(), 'thread')}: {found.steps:,} steps in {settings.train.minutes:g} minutes."
+    )
+    if settings.train.epochs:
+        yield Said(in_full(settings, data, found))
+    values["train"]["steps"], values["batches"]["stride"] = found.steps, found.stride
     return validate(values)
+
+
+def in_full(settings: Settings, data: Data, found: Plan) -> str:
+    """What the asked epochs would take, and what fits."""
+    whole = settings.train.epochs * batches_in_epoch(data.tables.lengths(data.training), settings.batches)
+    rows = whole * settings.batches.size * settings.batches.rows
+    asked = f"{settings.train.epochs} epochs at stride {settings.batches.stride} are {rows / 1e6:,.1f} million row-steps, {rows / found.rows_per_second / 3600:,.1f} hours at this speed"
+    if found.stride == settings.batches.stride and found.steps == whole:
+        return f"{asked}; they fit into the minutes."
+    share = found.steps * settings.batches.size * settings.batches.rows / rows
+    return f"{asked}. Cut to fit: stride {found.stride}, {found.steps / found.epoch_steps:.1f} epochs, {share:.1%} of the whole; more --minutes bring it nearer."

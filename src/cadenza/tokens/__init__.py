@@ -1,15 +1,21 @@
 """Representations: notes to tables of ids, and back. `REPRESENTATIONS` alone knows their names."""
 
+from collections.abc import Callable, Sequence
+
 from cadenza.notes import TimeBase
-from cadenza.tokens.note_rows import NoteRows, Rows
+from cadenza.tokens.contract import Grammar, Representation, Rows, Unmasked
+from cadenza.tokens.note_rows import NoteRows
+from cadenza.tokens.study_events import StudyEvents
 
-Representation = NoteRows
-REPRESENTATIONS = {NoteRows.name: NoteRows}
+REPRESENTATIONS: dict[str, Callable[[TimeBase, Sequence[str]], Representation]] = {
+    NoteRows.name: lambda base, _: NoteRows(base),
+    StudyEvents.name: StudyEvents,
+}
 
 
-def representation(name: str, base: TimeBase) -> Representation:
-    """The representation `name` on a time base."""
-    return REPRESENTATIONS[name](base)
+def representation(name: str, base: TimeBase, vocabulary: Sequence[str] = ()) -> Representation:
+    """The representation `name` on a time base; `vocabulary` where the corpus decides the ids."""
+    return REPRESENTATIONS[name](base, vocabulary)
 
 
-__all__ = ["REPRESENTATIONS", "Representation", "Rows", "representation"]
+__all__ = ["REPRESENTATIONS", "Grammar", "Representation", "Rows", "Unmasked", "representation"]

@@ -6,6 +6,8 @@ bins follow. The widest stays narrow enough that half of it goes unnoticed in a 
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import numpy.typing as npt
 
@@ -38,6 +40,18 @@ def time_values(base: TimeBase, first: int) -> Values:
     fits |= (steps <= 8 * beat) & (steps * 2 % beat == 0)
     fits |= steps % beat == 0
     return steps[fits]
+
+
+def time_name(base: TimeBase, steps: int) -> str:
+    """A time in words.
+
+    >>> time_name(TimeBase("seconds", 100), 12), time_name(TimeBase("beats", 24), 36)
+    ('120 ms', '3/2 beat')
+    """
+    if base.unit == "seconds":
+        seconds = steps / base.steps
+        return f"{seconds:.2f} s" if seconds >= 1 else f"{1000 * seconds:.0f} ms"
+    return f"{Fraction(steps, base.steps)} beat"
 
 
 def nearest_bin(values: Values) -> Values:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
+from cadenza.tokens.contract import Mask, Row
 
 SHIFT, PITCH = 0, 1
 
@@ -25,7 +24,7 @@ class Place(NamedTuple):
     top: int = -1
 
 
-class Grammar:
+class NoteGrammar:
     """Masks for one pitch range (`lowest`…`highest`, both included)."""
 
     def __init__(self, sizes: tuple[int, ...], rest: int, end: int, lowest: int, highest: int) -> None:
@@ -34,7 +33,10 @@ class Grammar:
         self.in_range: Mask = (pitches >= lowest) & (pitches <= highest)
         self.highest = highest
 
-    def allowed(self, place: Place, field: int, row: npt.NDArray[np.int16]) -> Mask:
+    def begin(self) -> Place:
+        return Place()
+
+    def allowed(self, place: Place, field: int, row: Row) -> Mask:
         """The ids that `field` may take, given the earlier fields of its `row`; shape (V,)."""
         if field == SHIFT:
             return self._shifts(place)
@@ -51,15 +53,15 @@ class Grammar:
         mask[0] = not place.resting and place.top < self.highest
         return mask
 
-    def advance(self, place: Place, row: npt.NDArray[np.int16]) -> Place:
+    def advance(self, place: Place, row: Row) -> Place:
         """The place after one more row."""
         if row[SHIFT] == self.rest:
             return place._replace(resting=True)
         return Place(begun=True, resting=False, top=int(row[PITCH]))
 
-    def ends(self, row: npt.NDArray[np.int16]) -> bool:
+    def ends(self, row: Row) -> bool:
         return bool(row[SHIFT] == self.end)
 
-    def last_field(self, row: npt.NDArray[np.int16]) -> bool:
+    def last_field(self, row: Row) -> bool:
         """Whether the row is complete after its shift, as REST and END rows are."""
         return bool(row[SHIFT] >= self.rest)

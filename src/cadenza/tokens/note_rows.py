@@ -17,16 +17,15 @@ from itertools import accumulate
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.notes import Header, Notes, TimeBase
-from cadenza.tokens.bins import bin_velocity, nearest_bin, time_values, velocity_bin
-from cadenza.tokens.grammar import Grammar
-
-Rows = npt.NDArray[np.int16]
+from cadenza.notes import Header, Notes, TimeBase, pitch_name
+from cadenza.tokens.bins import VELOCITY_WIDTH, bin_velocity, nearest_bin, time_name, time_values, velocity_bin
+from cadenza.tokens.contract import Mask, Representation, Rows
+from cadenza.tokens.note_grammar import NoteGrammar
 
 SHIFT, PITCH, DURATION, VELOCITY = range(4)
 
 
-class NoteRows:
+class NoteRows(Representation):
     """The representation on one time base.
 
     >>> piece = Notes.of(onset=[0, 50], pitch=[60, 64], duration=[50, 50], velocity=[80, 80])
@@ -35,24 +34,23 @@ class NoteRows:
     """
 
     name = "notes"
+    unit = "token"
     fields = ("shift", "pitch", "duration", "velocity")
 
     def __init__(self, base: TimeBase) -> None:
-        self.base = base
         self.shifts = time_values(base, first=0)
         self.durations = time_values(base, first=1)
         self.rest = len(self.shifts)
         self.end = self.rest + 1
-        self.sizes = (self.end + 1, 128, len(self.durations), 32)
-        self.start_row: Rows = np.array(self.sizes, dtype=np.int16)
+        super().__init__(base, (self.end + 1, 128, len(self.durations), 32))
 
     @cached_property
     def longest(self) -> int:
         """The longest shift, steps; longer gaps are split by REST rows."""
         return int(self.shifts[-1])
 
-    def encode(self, notes: Notes) -> Rows:
-        """Ids of shape (notes + rests + 1, 4); the last row is END."""
+    def encode(self, notes: Notes, end: bool = True) -> Rows:
+        """Ids of shape (notes + rests + 1, 4); the last row is END, unless `end` is false."""
         onset, pitch, duration, velocity = self._on_clock(notes)
         gaps = np.diff(onset, prepend=0)
         rests = np.maximum(-(-gaps // self.longest) - 1, 0)
@@ -65,7 +63,7 @@ class NoteRows:
         rows[at, PITCH] = pitch
         rows[at, DURATION] = _bins(self.base, 1)[np.minimum(duration, self.durations[-1])]
         rows[at, VELOCITY] = velocity_bin(velocity)
-        return rows
+        return rows if end else rows[:-1]
 
     def decode(self, rows: Rows, header: Header | None = None) -> Notes:
         """Notes of rows; what follows END is ignored."""
@@ -79,8 +77,7 @@ class NoteRows:
             onset[sounds], kept[:, PITCH], self.durations[kept[:, DURATION]], bin_velocity(kept[:, VELOCITY]), header
         )
 
-    def scored(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        """Which ids of the rows count in a likelihood, shape (N, 4)."""
+    def scored(self, rows: Rows) -> Mask:
         mask = np.ones(rows.shape, dtype=bool)
         mask[rows[:, SHIFT] >= self.rest, PITCH:] = False
         return mask
@@ -88,20 +85,21 @@ class NoteRows:
     def note_count(self, rows: Rows) -> int:
         return int((rows[:, SHIFT] < self.rest).sum())
 
-    context_width = 0
-    """Columns of `context`; metre as sine and cosine was tried for beats and made training slower."""
-
-    def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:  # noqa: ARG002
-        """What follows from the rows and the clock before them (steps), given to the model; shape (N, 0): nothing."""
-        return np.empty((len(rows), self.context_width), dtype=np.float32)
-
-    def grammar(self, lowest: int = 0, highest: int = 127) -> Grammar:
-        """The rules of this table, for a pitch range."""
-        return Grammar(self.sizes, self.rest, self.end, lowest, highest)
+    def grammar(self, lowest: int = 0, highest: int = 127) -> NoteGrammar:
+        return NoteGrammar(self.sizes, self.rest, self.end, lowest, highest)
 
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
-        """How far each row moves the clock; start and END rows do not. Shape (N,)."""
+        """How far each row moves the clock, shape (N,); start and END rows do not."""
         return np.append(self.shifts, [self.longest, 0, 0])[rows[:, SHIFT]]
+
+    def id_name(self, field: int, id: int) -> str:  # noqa: A002
+        if field == PITCH:
+            return pitch_name(id)
+        if field == VELOCITY:
+            return f"{VELOCITY_WIDTH * id}–{VELOCITY_WIDTH * id + VELOCITY_WIDTH - 1}"
+        if field == SHIFT and id >= self.rest:
+            return "end" if id == self.end else "rest"
+        return time_name(self.base, int((self.shifts, self.durations)[field == DURATION][id]))
 
     def _on_clock(self, notes: Notes) -> tuple[npt.NDArray[np.int64], ...]:
         """The columns with onsets as decoded, in row order, one note per onset and pitch."""

@@ -1,0 +1,44 @@
+"""The study's network: an embedding of half the width, LSTM layers as PyTorch starts them, linear heads.
+
+Dropout stands between the layers and before the output, nowhere else. At 3 layers of 256 and one
+field this is the network of the study that Cadenza began from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from cadenza.models.contract import Heads, RowEmbedding, State, Trunk
+from cadenza.settings import ModelSettings
+
+
+class StudyTrunk(Trunk):
+    """State: the hidden and cell vectors of each layer."""
+
+    def __init__(self, settings: ModelSettings, sizes: Sequence[int], context_width: int) -> None:
+        super().__init__(settings, sizes, context_width)
+        half = settings.width // 2
+        self.embed = RowEmbedding(sizes, context_width, half)
+        between = settings.dropout if settings.layers > 1 else 0.0
+        self.layers = nn.LSTM(half, settings.width, settings.layers, batch_first=True, dropout=between)
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State) -> tuple[Tensor, State]:
+        hidden_BTD, state = self.layers(self.embed(ids_BTF, context_BTC), state)
+        return self.dropout(hidden_BTD), state
+
+
+class LinearHeads(Heads):
+    """logits_f = out_f(hidden + sum over g < f of embedding_g(id_g))."""
+
+    def __init__(self, sizes: Sequence[int], width: int, dropout: float) -> None:
+        super().__init__(sizes, width, dropout)
+        self.given = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes[:-1])
+        self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
+
+    def field(self, f: int, hidden: Tensor, row: Tensor) -> Tensor:
+        for g in range(f):
+            hidden = hidden + self.given[g](row[..., g])
+        return self.leave[f](hidden)

@@ -1,0 +1,183 @@
+"""A run's pictures: how it learned, what it learned from, what its pieces are like at each temperature."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure
+
+from cadenza import export, midi, plot
+from cadenza.corpus.split import TEST, TRAIN, VALIDATION
+from cadenza.evaluate.variety import variety
+from cadenza.instruments import by_program
+from cadenza.notes import Notes
+from cadenza.records import Record, Said
+from cadenza.runs.folder import PLOTS, SAMPLES, Run
+from cadenza.settings import MidiSettings
+from cadenza.tokens import Representation, Rows
+from cadenza.tokens.bins import VELOCITY_WIDTH
+
+CURVE = "learning_curve"
+REFERENCE_PIECES = 50
+LABELS = {
+    "unique": "different rows",
+    "repetition": "share of runs of four heard before",
+    "pitches": "different pitches",
+    "shift_variance": "variance of time shifts (s²)",
+}
+NAMES = {TRAIN: "training pieces", VALIDATION: "validation pieces", TEST: "held-out pieces"}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure with its file's stem, a title and a sentence on what it shows."""
+
+    stem: str
+    title: str
+    caption: str
+    figure: Figure
+
+
+def pictures(run: Run) -> Iterator[Drawn]:
+    """All pictures that make sense for this run, the learning curve first."""
+    data, samples = run.data(), run.samples()
+    tokens = data.representation
+    tables = [data.tables.piece(int(index)) for index in data.training]
+    training = [tokens.decode(rows) for rows in tables]
+    improvised = [midi.read(run.folder / SAMPLES / f"{sample['name']}.mid", ALL) for sample in samples]
+    yield learning_curve(run)
+    yield from vocabulary_pictures(tokens, np.concatenate(tables))
+    lengths = [tokens.note_count(rows) for rows in tables]
+    unit = "notes"
+    if tokens.vocabulary:
+        lengths, unit = [len(rows) for rows in tables], f"{tokens.unit}s"
+    yield Drawn(
+        "sequence_lengths",
+        "Lengths",
+        f"How many {unit} the training pieces have.",
+        plot.sequence_lengths(lengths, unit),
+    )
+    yield pitches(run, training, improvised)
+    yield Drawn(
+        "velocities",
+        "Velocities",
+        "How loud the notes are: bars for the training pieces, an outline for the improvised ones.",
+        plot.velocities(counts(training, "velocity"), known(improvised, "velocity"), velocity_step(tokens)),
+    )
+    if len({sample["temperature"] for sample in samples}) > 1:
+        yield temperatures(tokens, samples, tables, training)
+
+
+ALL = MidiSettings(instrument="all", drums="keep")
+
+
+def learning_curve(run: Run) -> Drawn:
+    """Training and held-out pieces against epochs: the two figures of one model."""
+    evaluations = [line for line in run.log() if line["kind"] == "evaluation"]
+    steps = [line for line in run.log() if line["kind"] == "step"]
+    lossy = bool(run.facts().losses)
+    key, unit = ("perplexity_per_token", "perplexity per event") if lossy else ("bits_per_note", "bits per note")
+    parts = [part for part in NAMES if any(part in line[key] for line in evaluations)]
+    epoch_steps = evaluations[-1]["step"] / evaluations[-1]["epoch"] if evaluations else 1.0
+    figure = plot.learning_curve(
+        [line["epoch"] for line in evaluations],
+        {NAMES[part]: [line[key].get(part, np.nan) for line in evaluations] for part in parts},
+        unit,
+        max((index for index, line in enumerate(evaluations) if line["best"]), default=None),
+        batches=None
+        if lossy
+        else ([line["step"] / epoch_steps for line in steps], [line["bits_per_note"] for line in steps]),
+    )
+    caption = f"{unit.capitalize()} on the same pieces after every evaluation, against passes over the training music; lower is better."
+    return Drawn(CURVE, "How it learned", caption, figure)
+
+
+def vocabulary_pictures(tokens: Representation, rows: Rows) -> Iterator[Drawn]:
+    """The most frequent ids of each field and, where ids have types, how frequent these are."""
+    scored = tokens.scored(rows)
+    fields = {}
+    for f, field in enumerate(tokens.fields):
+        count = np.bincount(rows[scored[:, f], f], minlength=tokens.sizes[f])
+        order = np.argsort(-count, kind="stable")[:20]
+        fields[field] = [(tokens.id_name(f, int(k)), int(count[k])) for k in order if count[k]]
+    yield Drawn(
+        "frequencies",
+        "Most frequent values" if len(fields) > 1 else "Most frequent events",
+        "What the training pieces are written with, most frequent first.",
+        plot.token_frequencies(fields, len(rows)),
+    )
+    if tokens.vocabulary:
+        types = Counter[str]()
+        for name, number in zip(tokens.vocabulary, np.bincount(rows[:, 0], minlength=tokens.sizes[0]), strict=True):
+            types[name.rpartition("_")[0]] += int(number)
+        yield Drawn("types", "Types of events", "How many events of each type there are.", plot.event_types(types))
+
+
+def pitches(run: Run, training: Sequence[Notes], improvised: Sequence[Notes]) -> Drawn:
+    instrument = by_program(run.facts().program)
+    figure = plot.pitches(
+        counts(training, "pitch"),
+        known(improvised, "pitch"),
+        instrument.lowest if instrument else None,
+        instrument.highest if instrument else None,
+    )
+    caption = "Which notes are played: bars for the training pieces, an outline for the improvised ones."
+    return Drawn("pitches", "Pitches", caption, figure)
+
+
+def temperatures(
+    tokens: Representation, samples: Sequence[dict[str, float]], tables: Sequence[Rows], training: Sequence[Notes]
+) -> Drawn:
+    """The four measures of the study; the training pieces are cut to the length of the longest sample."""
+    longest = int(max(sample["rows"] for sample in samples))
+    measured = [
+        variety(tokens, rows[:longest], tokens.decode(rows[:longest]))
+        for rows, _ in zip(tables[:REFERENCE_PIECES], training, strict=False)
+    ]
+    reference = {key: float(np.mean([one[key] for one in measured])) for key in LABELS}
+    caption = "Every dot is an improvised piece: what a higher temperature does to its variety."
+    return Drawn("temperatures", "Temperatures", caption, plot.temperature_analysis(samples, LABELS, reference))
+
+
+def counts(pieces: Sequence[Notes], column: str) -> npt.NDArray[np.int64]:
+    """How often each value 0…127 of a column occurs in all pieces."""
+    values = [getattr(piece, column) for piece in pieces]
+    return np.bincount(np.concatenate([np.empty(0, np.int64), *values]).astype(np.int64), minlength=128)
+
+
+def known(pieces: Sequence[Notes], column: str) -> npt.NDArray[np.int64] | None:
+    return counts(pieces, column) if pieces else None
+
+
+def velocity_step(tokens: Representation) -> int:
+    """How many velocities share an id."""
+    return 1 if tokens.vocabulary else VELOCITY_WIDTH
+
+
+def write_plots(run: Run, formats: str = "svg,png", out: Path | None = None) -> Iterator[Record]:
+    """The run's pictures, into `plots/` unless another folder is given."""
+    kinds = export.known_formats(formats, export.PICTURES)
+    for drawn in pictures(run):
+        yield from write_figure(drawn.figure, (out or run.folder / PLOTS) / drawn.stem, kinds)
+
+
+def write_figure(figure: Figure, stem: Path, kinds: Sequence[str], keep: bool = False) -> Iterator[Record]:
+    for kind in kinds:
+        yield Said(f"Wrote {export.write(stem.with_name(f'{stem.name}.{kind}'), plot.to_bytes(figure, kind), keep)}")
+
+
+def plot_file(path: Path, formats: str, out: Path | None, keep: bool) -> Iterator[Record]:
+    """The piano roll of a MIDI file, all instruments together."""
+    kinds = export.known_formats(formats, export.PICTURES)
+    notes = midi.read(path, ALL)
+    shown = plot.shown_seconds(notes)
+    if shown < notes.length_seconds:
+        yield Said(
+            f"{path}: the picture shows the first {shown / 60:.0f} of its {notes.length_seconds / 60:.0f} minutes."
+        )
+    yield from write_figure(plot.piano_roll(notes, path.stem), (out or path.parent) / path.stem, kinds, keep)

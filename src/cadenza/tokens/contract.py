@@ -1,0 +1,137 @@
+"""What every representation is: notes to a table of ids and back, with a grammar.
+
+A piece becomes int16 ids of shape (N rows, F fields). Field f has the ids 0…`sizes[f]` - 1; its start
+id, `sizes[f]`, stands for "before the piece" and fills what a row leaves unsaid.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cadenza.notes import Header, Notes, TimeBase
+
+Rows = npt.NDArray[np.int16]
+Row = npt.NDArray[np.int16]
+Mask = npt.NDArray[np.bool_]
+
+
+class Grammar(Protocol):
+    """What may come next in a table; a place is opaque and says where a piece stands."""
+
+    sizes: tuple[int, ...]
+
+    def begin(self) -> Any:
+        """The place before the first row."""
+
+    def allowed(self, place: Any, field: int, row: Row) -> Mask:
+        """The ids that `field` may take, given the earlier fields of its `row`; shape (V,)."""
+
+    def advance(self, place: Any, row: Row) -> Any:
+        """The place after one more row."""
+
+    def ends(self, row: Row) -> bool:
+        """Whether the piece is over with this row."""
+
+    def last_field(self, row: Row) -> bool:
+        """Whether the row is complete though later fields are still open."""
+
+
+class Representation(ABC):
+    """One way to write notes as ids, on one time base.
+
+    `vocabulary` names the ids where the corpus decides them and is empty elsewhere; `unit` is what a
+    scored id is called.
+    """
+
+    name: str
+    unit: str
+    fields: tuple[str, ...]
+    context_width = 0
+    """Columns of `context`; metre as sine and cosine was tried for beats and made training slower."""
+
+    def __init__(self, base: TimeBase, sizes: tuple[int, ...], vocabulary: Sequence[str] = ()) -> None:
+        self.base, self.sizes, self.vocabulary = base, sizes, tuple(vocabulary)
+        self.start_row: Rows = np.array(sizes, dtype=np.int16)
+
+    @abstractmethod
+    def encode(self, notes: Notes, end: bool = True) -> Rows:
+        """Ids of shape (N, F); a row that means the end comes last where there is one and `end` asks for it."""
+
+    @abstractmethod
+    def decode(self, rows: Rows, header: Header | None = None) -> Notes:
+        """Notes of rows, whatever these hold."""
+
+    @abstractmethod
+    def scored(self, rows: Rows) -> Mask:
+        """Which ids of the rows count in a likelihood, shape (N, F)."""
+
+    @abstractmethod
+    def note_count(self, rows: Rows) -> int:
+        """How many notes the rows write."""
+
+    @abstractmethod
+    def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """How far each row moves the clock, shape (N,)."""
+
+    @abstractmethod
+    def grammar(self, lowest: int = 0, highest: int = 127) -> Grammar:
+        """The rules of this table, for a pitch range."""
+
+    @abstractmethod
+    def id_name(self, field: int, id: int) -> str:  # noqa: A002
+        """An id in words, for pictures and messages."""
+
+    def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:  # noqa: ARG002
+        """What follows from the rows and the clock before them (steps), given to the model; shape (N, 0): nothing."""
+        return np.empty((len(rows), self.context_width), dtype=np.float32)
+
+    def observed(self, rows: Rows) -> tuple[str, ...]:  # noqa: ARG002
+        """The vocabulary that a corpus with these rows needs."""
+        return ()
+
+    def unknown(self, notes: Notes) -> Counter[str]:  # noqa: ARG002
+        """What `encode` leaves out because the vocabulary lacks it."""
+        return Counter()
+
+    def losses(self, pieces: Sequence[Notes]) -> str:  # noqa: ARG002
+        """A sentence on what the rows cannot say of these pieces; empty where the loss is only in the bins."""
+        return ""
+
+
+def in_words(unknown: Counter[str], unit: str) -> str:
+    """A sentence on what a vocabulary lacks.
+
+    >>> in_words(Counter({"TIME_SHIFT_217": 2}), "event")
+    "Not in the model's vocabulary and left out: 2 events, TIME_SHIFT_217 (2×)."
+    """
+    shown = ", ".join(f"{name} ({count}×)" for name, count in unknown.most_common(5))
+    more = f" and {len(unknown) - 5} others" if len(unknown) > 5 else ""
+    return f"Not in the model's vocabulary and left out: {unknown.total():,} {unit}s, {shown}{more}."
+
+
+class Unmasked:
+    """A grammar that allows everything and never ends."""
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self.sizes = sizes
+
+    def begin(self) -> None:
+        return None
+
+    def allowed(self, place: Any, field: int, row: Row) -> Mask:  # noqa: ARG002
+        return np.ones(self.sizes[field], dtype=bool)
+
+    def advance(self, place: Any, row: Row) -> None:  # noqa: ARG002
+        return None
+
+    def ends(self, row: Row) -> bool:  # noqa: ARG002
+        return False
+
+    def last_field(self, row: Row) -> bool:  # noqa: ARG002
+        return False
