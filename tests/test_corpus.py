@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cadenza.corpus.inspection import findings
@@ -359,6 +361,130 @@ def test_a_file_of_another_kind_is_named(tmp_path: Path) -> None:
     path = tmp_path / "song.mp3"
     path.write_bytes(b"ID3")
     assert complaint(str(path)).startswith(f"{path}: neither a folder nor a .zip or .tar archive")
+
+
+# Lists of files
+
+
+@pytest.fixture
+def etudes(tmp_path: Path, smf: Midi) -> Path:
+    """Pieces in folders; two of them have one name."""
+    folder = tmp_path / "etudes"
+    for number, name in enumerate(["Kayser/one.mid", "Kayser/two.mid", "Kayser/old/one.mid", "Wohlfahrt/three.mid"]):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(smf.piece(number))
+    (folder / "read me.txt").write_text("not music")
+    return folder
+
+
+def taken(source: Path, text: str) -> list[str]:
+    """The names that a list takes from a source."""
+    path = source.parent / "list.txt"
+    path.write_text(text, encoding="utf-8")
+    with open_source(str(source), build(corpus={"files": str(path)})) as found:
+        return [file.name for file in found.files]
+
+
+def refused(source: Path, path: Path) -> str:
+    with pytest.raises(CadenzaError) as caught, open_source(str(source), build(corpus={"files": str(path)})):
+        pass
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert message.endswith(".")
+    assert "\n" not in message
+    return message.removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("two.mid", ["Kayser/two.mid"]),
+        ("Kayser/two.mid\n", ["Kayser/two.mid"]),
+        ("three.mid\r\ntwo.mid\r\n", ["Kayser/two.mid", "Wohlfahrt/three.mid"]),
+        ("  three.mid  \n\n# two.mid\n\n   # none.mid\n", ["Wohlfahrt/three.mid"]),
+        ("two.mid\ntwo.mid\nKayser/two.mid", ["Kayser/two.mid"]),
+        ("old/one.mid", ["Kayser/old/one.mid"]),
+        ("Kayser/one.mid\nKayser/old/one.mid", ["Kayser/old/one.mid", "Kayser/one.mid"]),
+    ],
+)
+def test_a_list_takes_files_by_their_name_or_by_its_end_from_a_folder_on(
+    etudes: Path, text: str, names: list[str]
+) -> None:
+    assert taken(etudes, text) == names
+
+
+def test_what_a_list_does_not_name_is_counted(etudes: Path) -> None:
+    path = etudes.parent / "list.txt"
+    path.write_text("two.mid\nthree.mid\n")
+    with open_source(str(etudes), build(corpus={"files": str(path)})) as found:
+        assert (len(found.files), found.unlisted, found.others) == (2, 2, 1)
+    with open_source(str(etudes), build()) as found:
+        assert (len(found.files), found.unlisted, found.others) == (4, 0, 1)
+
+
+def test_a_list_goes_for_archives_too(etudes: Path, tmp_path: Path) -> None:
+    archive = Path(shutil.make_archive(str(tmp_path / "etudes"), "zip", etudes))
+    assert [name.rpartition("/")[2] for name in taken(archive, "Wohlfahrt/three.mid\ntwo.mid")] == [
+        "two.mid",
+        "three.mid",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("two.mid\nthre.mid\n", "1 of its 2 names are not in the source, the first is 'thre.mid' (did you mean 'three.mid'?); mend the list"),
+        ("x.mid\ny.mid\nthree.mid", "2 of its 3 names are not in the source, the first is 'x.mid'"),
+        ("ayser/two.mid", "1 of its 1 names are not in the source, the first is 'ayser/two.mid' (did you mean 'two.mid'?)"),
+        ("read me.txt", "1 of its 1 names are not in the source, the first is 'read me.txt'"),
+        ("TWO.mid", "1 of its 1 names are not in the source, the first is 'TWO.mid'"),
+        ("two.mid\none.mid\n", "'one.mid' fits 2 files of the source, 'Kayser/"),
+        ("", "it lists no files; write one name a line."),
+        ("\n# two.mid\n  \n", "it lists no files; write one name a line."),
+    ],
+)  # fmt: skip
+def test_a_list_that_does_not_belong_to_the_source_is_named(etudes: Path, text: str, said: str) -> None:
+    path = etudes.parent / "list.txt"
+    path.write_text(text)
+    assert refused(etudes, path).startswith(said)
+
+
+def test_an_ambiguous_name_shows_a_way_out(etudes: Path) -> None:
+    path = etudes.parent / "list.txt"
+    path.write_text("one.mid")
+    assert refused(etudes, path).endswith(" among them; write more of its path.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"), [("folder", "Is a directory"), ("binary", "it is not text"), ("missing", "No such file")]
+)
+def test_what_is_no_list_is_named(etudes: Path, kind: str, said: str) -> None:
+    path = etudes.parent / "list"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "binary":
+        path.write_bytes(JPEG)
+    assert said in refused(etudes, path)
+    assert refused(etudes, path).endswith("; give a text file, one name a line.")
+
+
+@pytest.mark.parametrize(("silence", "onset"), [("drop", 0), ("keep", 50)])
+def test_the_silence_before_the_first_note_is_dropped_or_kept(
+    tmp_path: Path, smf: Midi, silence: str, onset: int
+) -> None:
+    for seed in range(3):
+        late = [(tick + 480, message) for tick, message in smf.melody(seed, grid=1)]
+        (tmp_path / f"{seed}.mid").write_bytes(smf.file(smf.program(40) + late))
+    corpus = corpus_of(tmp_path, "midi.time_base=seconds", f"midi.opening_silence={silence}")
+    assert [int(piece.onset[0]) for piece in corpus.pieces] == [onset] * 3
+    other = corpus_of(tmp_path, "midi.time_base=seconds")
+    for piece, plain in zip(corpus.pieces, other.pieces, strict=True):
+        assert np.array_equal(piece.onset - onset, plain.onset)
+        assert np.array_equal(piece.duration, plain.duration)
+    assert [entry.work for entry in corpus.kept] == [entry.work for entry in other.kept]
+    if silence == "keep":
+        lengths = [entry.length_seconds - 0.5 for entry in corpus.kept]
+        assert lengths == pytest.approx([entry.length_seconds for entry in other.kept], abs=0.002)
 
 
 # Findings

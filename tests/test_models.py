@@ -9,8 +9,14 @@ from torch import Tensor
 
 from cadenza.models import MODELS, Model, build
 from cadenza.settings import ModelSettings
+from cadenza.settings import build as build_settings
 
-SHAPES = {"rows": ((66, 128, 64, 32), 0), "rows with context": ((66, 128, 64, 32), 6), "flat": ((50,), 0)}
+SHAPES = {
+    "rows": ((66, 128, 64, 32), 0),
+    "rows with context": ((66, 128, 64, 32), 6),
+    "flat": ((50,), 0),
+    "flat with context": ((50,), 3),
+}
 every_model = pytest.mark.parametrize("trunk", sorted(MODELS))
 every_shape = pytest.mark.parametrize("shape", sorted(SHAPES))
 
@@ -112,3 +118,49 @@ def test_nats_are_those_of_the_wanted_ids_and_zero_where_nothing_is_scored(trunk
             logits = model.heads.field(f, hidden[b, t], targets[b, t])
             wanted = -logits.log_softmax(-1)[targets[b, t, f]] if scored[b, t, f] else torch.tensor(0.0)
             torch.testing.assert_close(nats[b, t, f], wanted, atol=1e-5, rtol=1e-5)
+
+
+@every_model
+@every_shape
+def test_the_window_changes_no_weight(trunk: str, shape: str) -> None:
+    sizes, context = SHAPES[shape]
+    settings = ModelSettings.model_validate({"trunk": trunk, "layers": 1, "width": 16})
+    plain, windowed = (
+        build(settings.model_copy(update={"window": window}), sizes, context, seed=2) for window in (0, 50)
+    )
+    assert (plain.window, windowed.window) == (0, 50)
+    assert plain.state_dict().keys() == windowed.state_dict().keys()
+    assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), windowed.parameters(), strict=True))
+
+
+@every_model
+@every_shape
+def test_dropout_acts_in_training_only(trunk: str, shape: str) -> None:
+    model, (ids, context) = make(trunk, shape), rows(shape, 2, 20)
+    with torch.inference_mode():
+        assert torch.equal(model(ids, context)[0], model(ids, context)[0])
+        model.train()
+        assert not torch.equal(model(ids, context)[0], model(ids, context)[0])
+
+
+def test_the_network_of_the_study_has_its_layers_and_no_others() -> None:
+    chosen = build_settings("study").model
+    model = build(chosen, (449,), 0)
+    shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    lstm: dict[str, tuple[int, ...]] = {}
+    for layer, reads in enumerate((128, 256, 256)):
+        lstm[f"trunk.layers.weight_ih_l{layer}"] = (4 * 256, reads)
+        lstm[f"trunk.layers.weight_hh_l{layer}"] = (4 * 256, 256)
+        lstm[f"trunk.layers.bias_ih_l{layer}"] = lstm[f"trunk.layers.bias_hh_l{layer}"] = (4 * 256,)
+    # One row more than the study's 449 events: the start id, which the study did not have.
+    others = {
+        "trunk.embed.fields.0.weight": (450, 128),
+        "heads.leave.0.weight": (449, 256),
+        "heads.leave.0.bias": (449,),
+    }
+    assert shapes == lstm | others
+    drops = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    assert drops == [0.3]
+    [layers] = [module for module in model.modules() if isinstance(module, torch.nn.LSTM)]
+    assert (layers.dropout, layers.batch_first, layers.bidirectional) == (0.3, True, False)
+    assert model.window == 50

@@ -17,7 +17,7 @@ import pytest
 import cadenza
 from cadenza import CadenzaError, midi
 from cadenza.records import Evaluation, Said, Step, Stopped
-from cadenza.runs import carry_out, evaluate, open_run
+from cadenza.runs import carry_out, evaluate, open_run, train
 from cadenza.runs.folder import Run
 from cadenza.settings import Settings, build
 
@@ -410,10 +410,25 @@ def test_a_full_disk_is_one_sentence_and_nothing_written_is_lost(pieces: Path, t
         subprocess.run(["umount", disk], check=True)
 
 
+@pytest.mark.parametrize(
+    "opening", [10, pytest.param(100, marks=pytest.mark.xfail(reason="END is taken into the opening", strict=True))]
+)
+def test_an_opening_longer_than_its_piece_can_still_be_gone_on_from(pieces: Path, tmp_path: Path, opening: int) -> None:
+    run = Run(tmp_path / "run")
+    settings = build("tiny", None, (), **{**TINY, "sample": {"opening": opening, "seconds": 3600}})
+    list(train(str(pieces), settings, run.folder))
+    improviser = run.improviser()
+    grammar = improviser.representation.grammar()
+    assert len(improviser.opening) == min(opening, 60)
+    assert not any(grammar.ends(row) for row in improviser.opening)
+
+
 def test_evaluations_are_records_of_the_validation_works(pieces: Path, tmp_path: Path) -> None:
     records = list(carry_out(str(pieces), tiny(), tmp_path / "run"))
     last = [record for record in records if isinstance(record, Evaluation)][-1]
     assert last.step == 12
-    assert min(r.bits_per_note for r in records if isinstance(r, Evaluation)) == pytest.approx(
+    evaluations = [record for record in records if isinstance(record, Evaluation)]
+    assert {frozenset(one.bits_per_note) for one in evaluations} == {frozenset({"validation", "train"})}
+    assert min(one.bits_per_note["validation"] for one in evaluations) == pytest.approx(
         open_run(tmp_path / "run").metrics()["validation"]["bits_per_note"], rel=1e-5
     )

@@ -6,20 +6,31 @@ import math
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cadenza.errors import CadenzaError
-from cadenza.models import MODELS, build
-from cadenza.notes import TimeBase
+from cadenza.models import MODELS, Model, build
+from cadenza.notes import Notes, TimeBase
 from cadenza.sample import choose, sample
 from cadenza.settings import ModelSettings, SampleSettings
-from cadenza.tokens import Rows, representation
-from cadenza.tokens.grammar import Place
+from cadenza.tokens import REPRESENTATIONS, Representation, Rows, Unmasked, representation
 
-BASES = [TimeBase("seconds", 100), TimeBase("beats", 24)]
-every_base = pytest.mark.parametrize("base", BASES, ids=lambda base: base.unit)
+SECONDS, BEATS = TimeBase("seconds", 100), TimeBase("beats", 24)
+TABLES = {
+    "notes in seconds": representation("notes", SECONDS),
+    "notes in beats": representation("notes", BEATS),
+    "study": representation("study", SECONDS),
+}
+STEPS = 3000
+every_table = pytest.mark.parametrize("kind", sorted(TABLES))
 every_model = pytest.mark.parametrize("trunk", sorted(MODELS))
+with_and_without_window = pytest.mark.parametrize("window", [0, 7])
+
+
+def test_no_representation_is_missing_here() -> None:
+    assert {tokens.name for tokens in TABLES.values()} == set(REPRESENTATIONS)
 
 
 def slow_choice(logits: list[float], allowed: list[bool], draw: float, settings: SampleSettings) -> int:
@@ -75,61 +86,187 @@ def test_logits_that_are_not_numbers_are_refused() -> None:
         choose(np.array([[0.0, np.nan]]), np.ones((1, 2), dtype=bool), np.zeros(1), SampleSettings())
 
 
-def improvised(
-    trunk: str, base: TimeBase, count: int, temperature: float = 2.0, seed: int = 0, prompt: Rows | None = None
-) -> list[Rows]:
-    tokens = representation("notes", base)
-    settings = ModelSettings.model_validate({"trunk": trunk, "layers": 1, "width": 16})
+def untrained(trunk: str, tokens: Representation, window: int = 0) -> Model:
+    """A model with large random weights, so that what came before makes a difference, and no wish to end at once."""
+    settings = ModelSettings.model_validate({"trunk": trunk, "layers": 1, "width": 16, "window": window})
     model = build(settings, tokens.sizes, tokens.context_width)
-    pieces: list[list[np.ndarray]] = [[] for _ in range(count)]
-    start = np.empty((0, 4), np.int16) if prompt is None else prompt
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+        if tokens.name == "notes":
+            model.get_parameter("heads.leave.0.bias")[-1] -= 4
+    return model.eval()
+
+
+def improvised(
+    trunk: str, kind: str, count: int, temperature: float = 2.0, seed: int = 0, prompt: Rows | None = None,
+    window: int = 0, rows: int = 400, masks: bool = True,
+) -> list[Rows]:  # fmt: skip
+    """The new rows of some pieces, the prompt's not among them."""
+    tokens = TABLES[kind]
+    empty = np.empty((0, len(tokens.sizes)), np.int16)
+    pieces: list[list[Rows]] = [[] for _ in range(count)]
     for item, row in sample(
-        model, tokens, tokens.grammar(50, 90), SampleSettings(temperature=temperature),
-        count=count, seed=seed, steps=3000, prompt=start,
+        untrained(trunk, tokens, window), tokens, tokens.grammar(50, 90) if masks else Unmasked(tokens.sizes),
+        SampleSettings(temperature=temperature, rows=rows),
+        count=count, seed=seed, steps=STEPS, prompt=empty if prompt is None else prompt,
     ):  # fmt: skip
         pieces[item].append(row)
-    return [np.stack(piece) if piece else start for piece in pieces]
+    return [np.stack(piece) if piece else empty for piece in pieces]
+
+
+def opening(kind: str) -> Rows:
+    """The rows of two notes, without END."""
+    tokens = TABLES[kind]
+    notes = Notes.of([0, 30], [60, 64], [20, 20], [80, 90])
+    return tokens.encode(notes, end=False)
 
 
 @every_model
-@every_base
-def test_untrained_models_make_only_valid_rows(trunk: str, base: TimeBase) -> None:
-    tokens = representation("notes", base)
+@every_table
+@with_and_without_window
+def test_untrained_models_make_only_valid_rows(trunk: str, kind: str, window: int) -> None:
+    tokens = TABLES[kind]
     grammar = tokens.grammar(50, 90)
-    for piece in improvised(trunk, base, 16):
-        place = Place()
+    for piece in improvised(trunk, kind, 16, window=window):
+        place = grammar.begin()
         for row in piece:
-            fields = 1 if grammar.last_field(row) else 4
+            fields = 1 if grammar.last_field(row) else len(tokens.sizes)
             assert all(grammar.allowed(place, field, row)[row[field]] for field in range(fields))
+            assert (row[fields:] == tokens.start_row[fields:]).all()
             place = grammar.advance(place, row)
+        assert [number for number, row in enumerate(piece) if grammar.ends(row)] in ([], [len(piece) - 1])
         notes = tokens.decode(piece)
-        assert len(notes) == tokens.note_count(piece)
+        assert tokens.note_count(piece) - len(notes) == (getattr(place, "sounding", -1) >= 0)  # cut within a note
+        assert len(notes)
         assert ((notes.pitch >= 50) & (notes.pitch <= 90)).all()
 
 
 @every_model
-@every_base
-def test_item_k_does_not_depend_on_the_number_of_items(trunk: str, base: TimeBase) -> None:
-    few, many = improvised(trunk, base, 3), improvised(trunk, base, 11)
+@every_table
+def test_a_prompt_is_gone_on_from_by_the_rules_and_is_not_yielded(trunk: str, kind: str) -> None:
+    tokens, prompt = TABLES[kind], opening(kind)
+    grammar = tokens.grammar(50, 90)
+    for piece in improvised(trunk, kind, 4, prompt=prompt):
+        place = grammar.begin()
+        for number, row in enumerate([*prompt, *piece]):
+            if number >= len(prompt):
+                assert grammar.allowed(place, 0, row)[row[0]]
+            place = grammar.advance(place, row)
+
+
+@every_model
+@every_table
+@with_and_without_window
+def test_without_masks_every_row_can_still_be_read(trunk: str, kind: str, window: int) -> None:
+    tokens = TABLES[kind]
+    for piece in improvised(trunk, kind, 8, temperature=10, window=window, masks=False):
+        assert ((piece >= 0) & (piece < np.array(tokens.sizes))).all()
+        assert len(tokens.decode(piece)) <= tokens.note_count(piece)
+        assert tokens.scored(piece).any()
+
+
+@every_model
+@every_table
+@with_and_without_window
+@pytest.mark.parametrize("masks", [True, False])
+def test_item_k_does_not_depend_on_the_number_of_items(trunk: str, kind: str, window: int, masks: bool) -> None:
+    few, many = (improvised(trunk, kind, count, window=window, rows=60, masks=masks) for count in (3, 11))
     assert all(np.array_equal(a, b) for a, b in zip(few, many[:3], strict=True))
     assert len({piece.tobytes() for piece in many}) == 11
 
 
 @every_model
-def test_a_seed_repeats_and_another_differs(trunk: str) -> None:
-    one, again, other = (improvised(trunk, BASES[0], 2, seed=seed) for seed in (1, 1, 2))
+@every_table
+@with_and_without_window
+def test_a_seed_repeats_and_another_differs(trunk: str, kind: str, window: int) -> None:
+    one, again, other = (improvised(trunk, kind, 2, seed=seed, window=window, rows=60) for seed in (1, 1, 2))
     assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
     assert not np.array_equal(one[0], other[0])
 
 
 @every_model
-def test_greedy_pieces_of_one_prompt_are_all_the_same(trunk: str) -> None:
-    prompt = np.array([[0, 60, 20, 20], [10, 64, 20, 20]], dtype=np.int16)
-    first, second = improvised(trunk, BASES[0], 2, temperature=0.0, prompt=prompt)
+@every_table
+@with_and_without_window
+def test_greedy_pieces_of_one_prompt_are_all_the_same(trunk: str, kind: str, window: int) -> None:
+    first, second = improvised(trunk, kind, 2, temperature=0.0, prompt=opening(kind), window=window, rows=60)
+    assert len(first)
     assert np.array_equal(first, second)
 
 
+def greedy_by_hand(model: Model, tokens: Representation, prompt: Rows, window: int, rows: int) -> Rows:
+    """The likeliest rows, each from a blank reading of the last `window` rows (0: of all), start row included."""
+    grammar = tokens.grammar(50, 90)
+    place = grammar.begin()
+    for row in prompt:
+        place = grammar.advance(place, row)
+    made = [tokens.start_row, *prompt]
+    while len(made) <= rows:
+        read = torch.from_numpy(np.stack(made[-window:]).astype(np.int64))[None]
+        with torch.inference_mode():
+            hidden, _ = model(read, torch.empty(1, read.shape[1], 0))
+            row = tokens.start_row.copy()
+            for field in range(len(tokens.sizes)):
+                logits = model.heads.field(field, hidden[:, -1], torch.from_numpy(row.astype(np.int64))[None])[0]
+                logits[torch.from_numpy(~grammar.allowed(place, field, row))] = -math.inf
+                row[field] = int(logits.argmax())
+                if grammar.last_field(row):
+                    break
+        made.append(row)
+        place = grammar.advance(place, row)
+        if grammar.ends(row) or tokens.steps(np.stack(made)).sum() >= STEPS:
+            break
+    return np.stack(made[1 + len(prompt) :])
+
+
 @every_model
-def test_no_note_begins_at_or_after_the_limit(trunk: str) -> None:
-    tokens = representation("notes", BASES[0])
-    assert all(tokens.steps(piece).sum() < 3000 for piece in improvised(trunk, BASES[0], 8))
+@every_table
+@with_and_without_window
+@pytest.mark.parametrize("prompted", [True, False])
+def test_sampling_is_that_of_a_fresh_model_on_the_last_rows(trunk: str, kind: str, window: int, prompted: bool) -> None:
+    tokens = TABLES[kind]
+    prompt = opening(kind) if prompted else opening(kind)[:0]
+    wanted = greedy_by_hand(untrained(trunk, tokens), tokens, prompt, window, rows=50)
+    [found] = improvised(trunk, kind, 1, temperature=0.0, prompt=prompt, window=window, rows=50)
+    assert len(found) > 2 * window
+    assert np.array_equal(found, wanted[: len(found)])
+    assert len(wanted) - len(found) in (0, 1)  # the row that reaches the limit is not yielded
+
+
+@every_model
+def test_a_window_makes_other_pieces(trunk: str) -> None:
+    pieces = [improvised(trunk, "study", 3, window=window, rows=60) for window in (0, 2, 7, 100)]
+    assert not np.array_equal(pieces[0][0], pieces[1][0])
+    assert not np.array_equal(pieces[1][0], pieces[2][0])
+    assert all(np.array_equal(a, b) for a, b in zip(pieces[0], pieces[3], strict=True))
+
+
+@every_model
+@every_table
+@with_and_without_window
+@pytest.mark.parametrize("new", [0, 1, 9, 20])
+@pytest.mark.parametrize("prompted", [True, False])
+def test_a_piece_has_no_more_rows_than_asked_its_prompt_included(
+    trunk: str, kind: str, window: int, new: int, prompted: bool
+) -> None:
+    prompt = opening(kind) if prompted else opening(kind)[:0]
+    rows = max(len(prompt) + new, 1)
+    whole, cut = (improvised(trunk, kind, 9, prompt=prompt, window=window, rows=bound) for bound in (100, rows))
+    for piece, longer in zip(cut, whole, strict=True):
+        assert np.array_equal(piece, longer[: rows - len(prompt)])
+    assert max(map(len, cut)) == rows - len(prompt)
+
+
+@every_table
+def test_a_prompt_that_is_as_long_as_a_piece_may_be_is_not_gone_on_from(kind: str) -> None:
+    prompt = opening(kind)
+    assert max(map(len, improvised("lstm", kind, 9, prompt=prompt, rows=len(prompt)))) == 0
+    assert max(map(len, improvised("lstm", kind, 9, prompt=prompt, rows=1))) == 0
+
+
+@every_model
+@every_table
+@pytest.mark.parametrize("masks", [True, False])
+def test_no_note_begins_at_or_after_the_limit(trunk: str, kind: str, masks: bool) -> None:
+    tokens = TABLES[kind]
+    assert all(tokens.steps(piece).sum() < STEPS for piece in improvised(trunk, kind, 8, masks=masks))

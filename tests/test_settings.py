@@ -1,7 +1,7 @@
 import math
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import tomli_w
@@ -75,6 +75,11 @@ def test_what_is_no_assignment_is_shown_one(text: str) -> None:
         ("midi.drums=perhaps", "midi.drums = 'perhaps': input should be 'drop' or 'keep'"),
         ("sample.top_p=1.01", "sample.top_p = 1.01: input should be less than or equal to 1"),
         ("midi.instrument=[1]", "midi.instrument = [1]: input should be a valid string"),
+        ("sample.sweep=[0.5, -1]", "sample.sweep.1 = -1: input should be greater than or equal to 0"),
+        ("sample.sweep=0.5", "sample.sweep = 0.5: input should be a valid tuple"),
+        ("batches.stride=-1", "batches.stride = -1: input should be greater than or equal to 0"),
+        ("model.trunk=gru", "model.trunk = 'gru': input should be 'lstm'"),
+        ("tokens.representation=words", "tokens.representation = 'words': input should be 'notes'"),
         ("train.seed=-1", "train.seed = -1: input should be greater than or equal to 0"),
     ],
 )
@@ -86,6 +91,11 @@ def test_a_wrong_value_is_named_in_one_sentence(assignment: str, said: str) -> N
 @pytest.mark.parametrize("place", NUMBERS, ids=".".join)
 def test_no_number_may_be_infinite_or_not_a_number(place: tuple[str, str], value: str) -> None:
     assert complaint(f"{place[0]}.{place[1]}={value}").startswith(f"{place[0]}.{place[1]} = ")
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "11"])
+def test_no_temperature_of_a_sweep_may_be_out_of_range(value: str) -> None:
+    assert complaint(f"sample.sweep=[0.5, {value}]").startswith("sample.sweep.1 = ")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -108,6 +118,7 @@ def test_an_instrument_may_be_a_number(number: int) -> None:
         ("midi.instrument = violin ", "violin"),
         ("train.minutes=1e-3", 0.001),
         ("train.steps=1_000", 1000),
+        ("sample.sweep=[0.3, 1]", [0.3, 1]),
         ("audio.soundfont=", ""),
         ("audio.soundfont=a#b.sf2", "a#b.sf2"),
     ],
@@ -141,6 +152,18 @@ def test_every_preset_is_valid_and_changes_only_what_it_says(preset: str) -> Non
     made = build(preset).model_dump()
     for section, values in Settings().model_dump().items():
         assert made[section] == values | PRESETS[preset].get(section, {})
+
+
+def test_every_choice_of_a_table_is_a_setting_and_the_other_way_round() -> None:
+    from cadenza.models import MODELS
+    from cadenza.tokens import REPRESENTATIONS
+    from cadenza.train import OPTIMISERS
+
+    for table, section, key in (
+        (MODELS, "model", "trunk"), (REPRESENTATIONS, "tokens", "representation"), (OPTIMISERS, "train", "optimiser"),
+    ):  # fmt: skip
+        annotation = type(getattr(Settings(), section)).model_fields[key].annotation
+        assert set(get_args(annotation)) == set(table)
 
 
 def test_layers_leave_the_presets_as_they_are() -> None:

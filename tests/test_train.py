@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import math
 from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from cadenza.batches import Tables, collate, epoch_windows, training_batches
+from cadenza.batches import Tables, batches_in_epoch, collate, epoch_windows, training_batches
 from cadenza.errors import CadenzaError
 from cadenza.evaluate.baselines import scored_rows, uniform, unigram
 from cadenza.likelihood import CHUNK_ROWS, score
 from cadenza.models import MODELS, Model, build
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.records import Evaluation, Step
-from cadenza.settings import Settings, validate
-from cadenza.tokens import representation
-from cadenza.train import Data, Trainer, plan_steps, schedule
+from cadenza.settings import BatchSettings, Settings, validate
+from cadenza.tokens import REPRESENTATIONS, Representation, Rows, representation
+from cadenza.train import Data, Trainer, plan, schedule
+
+SECONDS, BEATS = TimeBase("seconds", 100), TimeBase("beats", 24)
+TABLES = {
+    "notes in seconds": ("notes", SECONDS),
+    "notes in beats": ("notes", BEATS),
+    "study": ("study", SECONDS),
+}
 
 every_model = pytest.mark.parametrize("trunk", sorted(MODELS))
-every_unit = pytest.mark.parametrize("unit", ["seconds", "beats"])
+every_table = pytest.mark.parametrize("kind", sorted(TABLES))
+with_and_without_window = pytest.mark.parametrize("window", [0, 24])
+
+
+def test_no_representation_is_missing_here() -> None:
+    assert {name for name, _ in TABLES.values()} == set(REPRESENTATIONS)
 
 
 def random_piece(seed: int, length: int, base: TimeBase) -> Notes:
@@ -36,18 +49,21 @@ def random_piece(seed: int, length: int, base: TimeBase) -> Notes:
     )
 
 
-def data(unit: str = "seconds", lengths: tuple[int, ...] = (5, 40, 77, 130, 301, 20)) -> Data:
-    base = TimeBase("seconds", 100) if unit == "seconds" else TimeBase("beats", 24)
-    tokens = representation("notes", base)
-    tables = Tables.of([tokens.encode(random_piece(seed, length, base)) for seed, length in enumerate(lengths)])
+def data(kind: str = "notes in seconds", lengths: tuple[int, ...] = (5, 40, 77, 130, 301, 20)) -> Data:
+    """Random pieces of so many notes; the last two are for validation."""
+    name, base = TABLES[kind]
+    pieces = [random_piece(seed, length, base) for seed, length in enumerate(lengths)]
+    tokens = representation(name, base)
+    tokens = representation(name, base, tokens.observed(np.concatenate([tokens.encode(piece) for piece in pieces])))
+    tables = Tables.of([tokens.encode(piece) for piece in pieces])
     return Data(tables, tokens, np.arange(len(lengths) - 2), np.arange(len(lengths) - 2, len(lengths)))
 
 
-def settings(**train: object) -> Settings:
+def settings(stride: int = 0, window: int = 0, **train: object) -> Settings:
     return validate(
         {
-            "model": {"layers": 2, "width": 24},
-            "batches": {"rows": 32, "size": 4},
+            "model": {"layers": 2, "width": 24, "window": window},
+            "batches": {"rows": 32, "size": 4, "stride": stride},
             "train": {"evaluations": 3, "learning_rate": 1e-2, **train},
         }
     )
@@ -62,13 +78,71 @@ def model(trunk: str, known: Data, chosen: Settings) -> Model:
 def test_an_epoch_holds_every_row_once_in_windows_that_fit(rows: int) -> None:
     lengths = np.array([1, 2, 6, 7, 8, 129, 128, 900])
     pieces = np.array([4, 0, 9, 3, 2, 8, 7, 5])
-    batches = epoch_windows(lengths, pieces, rows, 3, np.random.default_rng(0))
+    batches = epoch_windows(lengths, pieces, BatchSettings(rows=rows, size=3), np.random.default_rng(0))
     seen = {int(piece): np.zeros(length, int) for piece, length in zip(pieces, lengths, strict=True)}
     for piece, start, stop in (window for batch in batches for window in batch):
         assert 0 < stop - start <= rows
         seen[piece][start:stop] += 1
     assert all((count == 1).all() for count in seen.values())
     assert max(map(len, batches)) == 3
+    assert len(batches) == batches_in_epoch(lengths, BatchSettings(rows=rows, size=3))
+
+
+LENGTHS = np.array([1, 2, 6, 7, 8, 9, 129, 128, 900])
+STRIDES = [(7, 1), (7, 3), (7, 7), (7, 20), (128, 1), (128, 50), (1000, 13)]
+every_stride = pytest.mark.parametrize(("rows", "stride"), STRIDES)
+
+
+def slid(rows: int, stride: int, epoch: int, size: int = 3) -> dict[int, list[tuple[int, int]]]:
+    """The windows of one epoch by piece, from the first one on; every piece has one."""
+    chosen = BatchSettings(rows=rows, size=size, stride=stride)
+    batches = epoch_windows(LENGTHS, np.arange(len(LENGTHS)), chosen, np.random.default_rng([5, epoch]))
+    assert [len(batch) for batch in batches].count(size) >= len(batches) - 1
+    windows = sorted(window for batch in batches for window in batch)
+    return {piece: [window[1:] for window in windows if window[0] == piece] for piece in range(len(LENGTHS))}
+
+
+@every_stride
+def test_with_a_stride_windows_are_full_and_as_far_apart_as_it_says(rows: int, stride: int) -> None:
+    for epoch in range(5):
+        for piece, windows in slid(rows, stride, epoch).items():
+            length = int(LENGTHS[piece])
+            assert {stop - start for start, stop in windows} == {min(rows, length)}
+            starts = [start for start, _ in windows]
+            assert starts == list(range(starts[0], max(length - rows, 0) + 1, stride))
+            assert 0 <= starts[0] < min(stride, max(length - rows, 0) + 1)
+
+
+@every_stride
+def test_with_a_stride_each_epoch_begins_elsewhere_and_in_time_every_row_is_a_target(rows: int, stride: int) -> None:
+    seen = [np.zeros(length, int) for length in LENGTHS]
+    first: dict[int, set[int]] = {piece: set() for piece in range(len(LENGTHS))}
+    for epoch in range(30 * stride):
+        for piece, windows in slid(rows, stride, epoch).items():
+            first[piece].add(windows[0][0])
+            for start, stop in windows:
+                seen[piece][start:stop] += 1
+    assert all((count > 0).all() for count in seen)
+    for piece, starts in first.items():
+        assert starts == set(range(min(stride, max(int(LENGTHS[piece]) - rows, 0) + 1)))
+
+
+@every_stride
+@pytest.mark.parametrize("size", [1, 3, 16])
+def test_an_epoch_with_a_stride_has_the_batches_that_are_counted_but_for_a_window_a_piece(
+    rows: int, stride: int, size: int
+) -> None:
+    counted = batches_in_epoch(LENGTHS, BatchSettings(rows=rows, size=size, stride=stride))
+    made = [sum(map(len, slid(rows, stride, epoch, size).values())) for epoch in range(200)]
+    assert all(abs(windows - counted * size) < len(LENGTHS) + size for windows in made)
+    if size == 1:
+        assert counted == pytest.approx(np.mean(made), abs=1)
+
+
+def test_a_stride_of_one_counts_exactly() -> None:
+    windows = sum(max(length - 49, 1) for length in LENGTHS.tolist())
+    assert batches_in_epoch(LENGTHS, BatchSettings(rows=50, size=16, stride=1)) == -(-windows // 16)
+    assert sum(map(len, slid(50, 1, 0).values())) == windows
 
 
 def test_windows_hold_the_row_before_each_target_and_padding_is_not_scored() -> None:
@@ -81,38 +155,86 @@ def test_windows_hold_the_row_before_each_target_and_padding_is_not_scored() -> 
     assert not batch.scored_BTF[1, 6:].any()
 
 
-def test_batches_from_a_later_step_are_those_of_one_long_stream() -> None:
-    known = data()
-    chosen = {"rows": 32, "size": 4, "seed": 3}
-    whole = list(islice(training_batches(known.tables, known.representation, known.training, **chosen), 20))
-    late = list(
-        islice(training_batches(known.tables, known.representation, known.training, **chosen, first_step=13), 7)
-    )
+@every_table
+@pytest.mark.parametrize("stride", [0, 20])
+def test_batches_from_a_later_step_are_those_of_one_long_stream(kind: str, stride: int) -> None:
+    known, chosen = data(kind), BatchSettings(rows=32, size=16, stride=stride)
+    stream = (known.tables, known.representation, known.training, chosen, 3)
+    whole, late = list(islice(training_batches(*stream), 20)), list(islice(training_batches(*stream, 13), 7))
+    assert batches_in_epoch(known.tables.lengths(known.training), chosen) < 13
     for one, other in zip(whole[13:], late, strict=True):
         assert torch.equal(one.ids_BTF, other.ids_BTF)
         assert torch.equal(one.targets_BTF, other.targets_BTF)
+        assert torch.equal(one.scored_BTF, other.scored_BTF)
 
 
 @every_model
-@every_unit
-def test_training_lowers_the_loss_and_evaluates_on_time(trunk: str, unit: str) -> None:
-    known, chosen = data(unit), settings()
+@every_table
+def test_training_lowers_the_loss_and_evaluates_on_time(trunk: str, kind: str) -> None:
+    known, chosen = data(kind), settings()
     trainer = Trainer(model(trunk, known, chosen), known, chosen, steps=30)
     records = list(trainer.records())
     steps = [record for record in records if isinstance(record, Step)]
     evaluations = [record for record in records if isinstance(record, Evaluation)]
     assert [step.step for step in steps] == list(range(1, 31))
+    fall = 2 if kind != "study" else 2 / 5  # bits; a note is up to five of the study's events
     assert (
-        np.mean([step.bits_per_note for step in steps[-5:]]) < np.mean([step.bits_per_note for step in steps[:5]]) - 2
+        np.mean([step.bits_per_note for step in steps[-5:]])
+        < np.mean([step.bits_per_note for step in steps[:5]]) - fall
     )
     assert [evaluation.step for evaluation in evaluations] == [10, 20, 30]
-    assert min(evaluation.bits_per_note for evaluation in evaluations) == trainer.best_bits
+    assert min(evaluation.bits_per_note["validation"] for evaluation in evaluations) == trainer.best_bits
+    assert [evaluation.epoch * trainer.epoch_steps for evaluation in evaluations] == pytest.approx([10, 20, 30])
+
+
+def test_watched_pieces_are_scored_beside_the_validation_and_change_nothing() -> None:
+    plain, chosen = data(), settings()
+    known = Data(
+        plain.tables,
+        plain.representation,
+        plain.training,
+        plain.validation,
+        {"train": np.array([2, 0]), "test": np.array([1]), "none": np.array([], dtype=np.int64)},
+    )
+    trainer, alone = (Trainer(model("lstm", plain, chosen), each, chosen, steps=4) for each in (known, plain))
+    records, without = list(trainer.records()), list(alone.records())
+    assert [one for one in records if isinstance(one, Step)] == [one for one in without if isinstance(one, Step)]
+    last = records[-1]
+    assert isinstance(last, Evaluation)
+    assert set(last.bits_per_note) == set(last.perplexity_per_token) == {"validation", "train", "test"}
+    for part, pieces in {"validation": plain.validation, **known.watched}.items():
+        if len(pieces):
+            found = score(trainer.model, plain.tables, plain.representation, pieces)
+            assert last.bits_per_note[part] == found.bits_per_note
+            assert last.perplexity_per_token[part] == found.perplexity_per_token
+
+
+def test_without_validation_the_last_state_is_the_best() -> None:
+    plain, chosen = data(), settings()
+    known = Data(plain.tables, plain.representation, plain.training, plain.validation[:0], {"test": plain.validation})
+    trainer = Trainer(model("lstm", known, chosen), known, chosen, steps=9)
+    evaluations = [record for record in trainer.records() if isinstance(record, Evaluation)]
+    assert all(evaluation.best for evaluation in evaluations)
+    assert [set(evaluation.bits_per_note) for evaluation in evaluations] == [{"test"}] * 3
+    assert trainer.best_step == 9
+    assert all(torch.equal(trainer.best[name], tensor) for name, tensor in trainer.model.state_dict().items())
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "stride": {"stride": 20},
+    "as the study": {"stride": 5, "window": 32, "optimiser": "adam", "schedule": "constant"},
+}
 
 
 @every_model
+@every_table
+@pytest.mark.parametrize("recipe", RECIPES)
 @pytest.mark.parametrize("at", [1, 8, 17])
-def test_a_run_continued_from_its_tensors_repeats_the_uninterrupted_run_bit_for_bit(trunk: str, at: int) -> None:
-    known, chosen = data(), settings()
+def test_a_run_continued_from_its_tensors_repeats_the_uninterrupted_run_bit_for_bit(
+    trunk: str, kind: str, recipe: str, at: int
+) -> None:
+    known, chosen = data(kind, lengths=(5, 40, 77, 20)), settings(**RECIPES[recipe])
     whole = Trainer(model(trunk, known, chosen), known, chosen, steps=24)
     records = list(whole.records())
     first = Trainer(model(trunk, known, chosen), known, chosen, steps=24)
@@ -123,6 +245,7 @@ def test_a_run_continued_from_its_tensors_repeats_the_uninterrupted_run_bit_for_
             break
     second = Trainer(model(trunk, known, chosen), known, chosen, steps=24)
     second.restore(first.tensors())
+    assert second.step == at
     assert before + list(second.records()) == records
     one, other = whole.tensors(), second.tensors()
     assert one.keys() == other.keys()
@@ -149,14 +272,85 @@ def test_a_loss_that_is_not_a_number_stops_with_words_and_keeps_the_best() -> No
     assert all(torch.isfinite(tensor).all() for tensor in trainer.best.values())
 
 
-def test_planning_leaves_the_model_as_it_was_and_grows_with_the_minutes() -> None:
-    known, chosen = data(), settings(minutes=0.5)
-    fresh = model("lstm", known, chosen)
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_planning_leaves_the_model_as_it_was(recipe: str) -> None:
+    known, chosen = data("study"), settings(minutes=0.5, **RECIPES[recipe])
+    fresh = model("study", known, chosen)
     before = {name: tensor.clone() for name, tensor in fresh.state_dict().items()}
-    steps, rate = plan_steps(fresh, known, chosen)
-    assert steps >= 1
-    assert rate > 0
+    found = plan(fresh, known, chosen)
+    assert found.steps >= 1
+    assert found.rows_per_second > 0
+    assert (found.stride, found.epoch_steps) == (chosen.batches.stride, epoch_steps(known, found.stride))
     assert all(torch.equal(before[name], tensor) for name, tensor in fresh.state_dict().items())
+
+
+def epoch_steps(known: Data, stride: int) -> int:
+    return batches_in_epoch(known.tables.lengths(known.training), settings(stride).batches)
+
+
+def at_one_speed(monkeypatch: pytest.MonkeyPatch, steps_per_second: float) -> None:
+    """Let the measurement find this speed, with 100 rows a step."""
+    monkeypatch.setattr("cadenza.train.measure_speed", lambda *_: (6 / steps_per_second, 600))
+
+
+MINUTES = [0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 20]
+
+
+def test_the_steps_grow_with_the_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_one_speed(monkeypatch, 10)
+    known = data()
+    fresh = model("lstm", known, settings())
+    found = [plan(fresh, known, settings(minutes=minutes)).steps for minutes in MINUTES]
+    assert all(one < other for one, other in pairwise(found[2:]))
+    assert found[0] == 1
+    scored = 3 * known.tables.lengths(known.validation).sum() * 0.4  # evaluations, at 0.4 of training's cost a row
+    assert found[-1] == round((20 * 60 - scored / 1000) * 10)
+
+
+@pytest.mark.parametrize("watching", [False, True])
+def test_evaluations_take_half_of_the_minutes_at_most(monkeypatch: pytest.MonkeyPatch, watching: bool) -> None:
+    at_one_speed(monkeypatch, 10)
+    plain, chosen = data(), settings(minutes=0.1, evaluations=1000)
+    known = Data(
+        plain.tables,
+        plain.representation,
+        plain.training,
+        plain.validation[:0] if watching else plain.validation,
+        {"test": plain.validation} if watching else {},
+    )
+    assert plan(model("lstm", known, chosen), known, chosen).steps == 30
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_the_fewer_the_minutes_the_wider_the_stride_until_all_epochs_fit(
+    monkeypatch: pytest.MonkeyPatch, stride: int
+) -> None:
+    at_one_speed(monkeypatch, 50)
+    known = data("study")
+    fresh = model("lstm", known, settings())
+    plans = [plan(fresh, known, settings(stride, minutes=minutes, epochs=3)) for minutes in MINUTES]
+    strides = [found.stride for found in plans]
+    assert all(one >= other for one, other in pairwise(strides))
+    assert strides[0] == 32  # the windows of 32 rows then just touch
+    assert strides[-1] == stride
+    assert len(set(strides)) > 3
+    for found in plans:
+        assert found.epoch_steps == epoch_steps(known, found.stride)
+        fitting = plan(fresh, known, settings(minutes=MINUTES[plans.index(found)])).steps
+        assert found.steps == min(fitting, 3 * found.epoch_steps)
+        if stride < found.stride < 32:
+            assert found.steps == 3 * found.epoch_steps
+            assert fitting < 3 * epoch_steps(known, found.stride - 1)
+    assert plans[-1].steps == 3 * epoch_steps(known, stride)
+
+
+def test_epochs_without_a_stride_only_bound_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    at_one_speed(monkeypatch, 50)
+    known = data()
+    fresh = model("lstm", known, settings())
+    short, long = (plan(fresh, known, settings(minutes=minutes, epochs=4)) for minutes in (0.001, 20))
+    assert short.steps < long.steps == 4 * long.epoch_steps
+    assert short.stride == long.stride == 0
 
 
 def test_the_learning_rate_warms_up_and_decays() -> None:
@@ -169,28 +363,79 @@ def test_the_learning_rate_warms_up_and_decays() -> None:
     assert rates[-1] < 0.03
 
 
+@pytest.mark.parametrize(("name", "constant"), [("constant", True), ("cosine", False)])
+def test_a_constant_rate_stays(name: str, constant: bool) -> None:
+    known, chosen = data(), settings(schedule=name)
+    trainer = Trainer(model("lstm", known, chosen), known, chosen, steps=6)
+    rates = {record.learning_rate for record in trainer.records() if isinstance(record, Step)}
+    assert (rates == {1e-2}) == constant
+
+
+@pytest.mark.parametrize(("name", "kind"), [("adamw", torch.optim.AdamW), ("adam", torch.optim.Adam)])
+def test_the_optimiser_is_the_one_asked_for(name: str, kind: type[torch.optim.Optimizer]) -> None:
+    known, chosen = data(), settings(optimiser=name, weight_decay=0.25)
+    optimiser = Trainer(model("lstm", known, chosen), known, chosen, steps=6).optimiser
+    assert type(optimiser) is kind
+    assert [group["weight_decay"] for group in optimiser.param_groups] == [0.25]
+
+
+def fields_by_rule(tokens: Representation, row: Rows) -> list[int]:
+    """The fields of a row that count, by the rule of each representation, in words of its own."""
+    if tokens.name == "notes":
+        return [0, 1, 2, 3] if row[0] < tokens.sizes[0] - 2 else [0]
+    return [0] if row[0] else []
+
+
+def attentive(chosen: Model) -> Model:
+    """The model with large weights, so that what came before makes a difference, as after training."""
+    with torch.no_grad():
+        for parameter in chosen.parameters():
+            parameter.mul_(6)
+    return chosen.eval()
+
+
 @every_model
-@every_unit
-def test_the_batched_likelihood_is_that_of_a_plain_loop(trunk: str, unit: str) -> None:
-    known = data(unit, lengths=(5, 40, CHUNK_ROWS + 88, 20, 2 * CHUNK_ROWS + 3))
-    tokens = known.representation
-    chosen = model(trunk, known, settings()).eval()
-    pieces = np.array([4, 0, 2, 1])
+@every_table
+@with_and_without_window
+def test_the_batched_likelihood_is_that_of_a_plain_loop(trunk: str, kind: str, window: int) -> None:
+    known = data(kind, lengths=(5, 40, CHUNK_ROWS + 88, 20, 2 * CHUNK_ROWS + 3, 1))
+    tokens, fields = known.representation, len(known.representation.sizes)
+    chosen = attentive(model(trunk, known, settings(window=window)))
+    pieces = np.array([5, 4, 0, 2, 1])
     result = score(chosen, known.tables, tokens, pieces)
     for place, index in enumerate(pieces):
-        rows, nats, state = known.tables.piece(int(index)), np.zeros(4), None
+        rows, nats, state = known.tables.piece(int(index)), np.zeros(fields), None
         history = np.concatenate([tokens.start_row[None], rows])
+        counted = np.zeros(fields, int)
         with torch.inference_mode():
             for t, row in enumerate(rows):
-                ids = torch.from_numpy(history[t].astype(np.int64)).view(1, 1, 4)
+                if window and t % window == 0:
+                    state = None
+                ids = torch.from_numpy(history[t].astype(np.int64)).view(1, 1, fields)
                 context = torch.from_numpy(tokens.context(history[: t + 1])[-1:]).view(1, 1, -1)
                 hidden, state = chosen(ids, context, state)
                 target = torch.from_numpy(row.astype(np.int64))
-                for f in range(4 if row[0] < tokens.rest else 1):
+                for f in fields_by_rule(tokens, row):
                     nats[f] -= float(chosen.heads.field(f, hidden[0, 0], target).log_softmax(-1)[target[f]])
+                    counted[f] += 1
         np.testing.assert_allclose(result.nats_PF[place], nats, rtol=1e-4)
-        assert result.notes_P[place] == (rows[:, 0] < tokens.rest).sum()
-        assert result.tokens_PF[place, 0] == len(rows)
+        assert result.tokens_PF[place].tolist() == counted.tolist()
+        assert result.notes_P[place] == len(tokens.decode(rows))
+
+
+@every_model
+@every_table
+def test_a_window_that_holds_every_piece_changes_nothing_and_a_shorter_one_does(trunk: str, kind: str) -> None:
+    known = data(kind, lengths=(40, 60, 30))
+    none, whole, short, shorter = (
+        score(
+            attentive(model(trunk, known, settings(window=window))), known.tables, known.representation, np.arange(3)
+        ).nats_PF.sum(axis=1)
+        for window in (0, 400, 24, 23)
+    )
+    np.testing.assert_allclose(none, whole, rtol=1e-5)
+    assert np.abs(none / short - 1).max() > 1e-3  # what the plain loop would see ten times over
+    assert np.abs(shorter / short - 1).max() > 1e-3
 
 
 def test_bits_per_note_by_field_add_up_and_the_interval_holds_the_figure() -> None:
@@ -206,19 +451,19 @@ def test_bits_per_note_by_field_add_up_and_the_interval_holds_the_figure() -> No
     assert result.perplexity_per_token == pytest.approx(math.exp(result.nats_PF.sum() / result.tokens_PF.sum()))
 
 
-def test_baselines_agree_with_counting_by_hand() -> None:
-    known = data()
+@every_table
+def test_baselines_agree_with_counting_by_hand(kind: str) -> None:
+    known = data(kind)
     tokens = known.representation
     training, held_out = scored_rows(known.tables, [0, 1, 2]), scored_rows(known.tables, [3, 4])
-    bits, plain = 0.0, 0.0
+    nats, plain = 0.0, 0.0
     for row in held_out:
-        for f in range(4 if row[0] < tokens.rest else 1):
-            seen = [int(other[f]) for other in training if f == 0 or other[0] < tokens.rest]
-            bits -= math.log2((seen.count(int(row[f])) + 1) / (len(seen) + tokens.sizes[f]))
-            plain += math.log2(tokens.sizes[f])
-    notes = tokens.note_count(held_out)
-    assert unigram(tokens, training, held_out) == pytest.approx(bits / notes)
-    assert uniform(tokens, held_out) == pytest.approx(plain / notes)
+        for f in fields_by_rule(tokens, row):
+            seen = [int(other[f]) for other in training if f in fields_by_rule(tokens, other)]
+            nats -= math.log((seen.count(int(row[f])) + 1) / (len(seen) + tokens.sizes[f]))
+            plain += math.log(tokens.sizes[f])
+    assert unigram(tokens, training, held_out) == pytest.approx(nats)
+    assert uniform(tokens, held_out) == pytest.approx(plain)
 
 
 def test_a_tiny_run_keeps_its_numbers() -> None:
@@ -226,7 +471,7 @@ def test_a_tiny_run_keeps_its_numbers() -> None:
     known, chosen = data(), settings()
     torch.set_num_threads(1)
     trainer = Trainer(model("lstm", known, chosen), known, chosen, steps=12)
-    bits = [record.bits_per_note for record in trainer.records() if isinstance(record, Evaluation)]
+    bits = [record.bits_per_note["validation"] for record in trainer.records() if isinstance(record, Evaluation)]
     assert bits == pytest.approx(GOLDEN, abs=2e-3)
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cadenza.corpus.scan import Corpus, Entry, scan
 from cadenza.corpus.sources import open_source
-from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_works
+from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.corpus.works import components, group_works
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, TimeBase
@@ -177,7 +177,7 @@ def entries(sizes: list[int]) -> list[Entry]:
 def parts_of(sizes: list[int], seed: int = 0, settings: CorpusSettings | None = None) -> dict[int, str]:
     """The part of every work; two parts of one work are a fault."""
     before = entries(sizes)
-    after = split_works(before, settings or CorpusSettings(), seed)
+    after = split_pieces(before, settings or CorpusSettings(), seed)
     assert [replace(entry, split="") for entry in after] == before
     assert [entry.split for entry in after if entry.reason] == ["", ""]
     parts: dict[int, str] = {}
@@ -237,6 +237,39 @@ def test_parts_hold_their_share_of_the_pieces(validation: float, test: float) ->
 )
 def test_a_share_of_zero_leaves_the_part_empty(settings: CorpusSettings, left: set[str]) -> None:
     assert set(parts_of([1] * 20, 0, settings).values()) == left
+
+
+def by_file(sizes: list[int], seed: int, settings: CorpusSettings) -> list[str]:
+    """The part of every kept file, in their order."""
+    before = entries(sizes)
+    after = split_pieces(before, settings.model_copy(update={"split_by": "file"}), seed)
+    assert [replace(entry, split="") for entry in after] == before
+    assert [entry.split for entry in after if entry.reason] == ["", ""]
+    return [entry.split for entry in after if not entry.reason]
+
+
+@hypothesis_settings(deadline=None)
+@given(SIZES, st.integers(0, 1000), st.sampled_from([0.01, 0.1, 0.3, 0.49]), st.sampled_from([0.01, 0.1, 0.3, 0.49]))
+def test_by_file_each_file_is_split_as_a_work_of_its_own(
+    sizes: list[int], seed: int, validation: float, test: float
+) -> None:
+    settings = CorpusSettings(validation=validation, test=test)
+    parts = by_file(sizes, seed, settings)
+    alone = parts_of([1] * sum(sizes), seed, settings)
+    assert parts == [alone[number] for number in range(sum(sizes))]
+
+
+def test_by_file_the_files_of_a_work_may_part_and_by_work_never() -> None:
+    settings = CorpusSettings(validation=0.2, test=0.2)
+    parts = [Counter(by_file([10, 10], seed, settings)[:10]) for seed in range(5)]
+    assert all(len(part) > 1 for part in parts)
+
+
+@pytest.mark.parametrize(("files", "held_out"), [(110, 11), (111, 12), (99, 10), (2, 1), (1, 0)])
+def test_by_file_the_test_takes_its_share_of_the_files_rounded_up(files: int, held_out: int) -> None:
+    for seed in range(5):
+        parts = Counter(by_file([files], seed, CorpusSettings(validation=0, test=0.1)))
+        assert parts == Counter({TRAIN: files - held_out, TEST: held_out})
 
 
 def test_one_great_work_leaves_all_three_parts_something() -> None:
