@@ -29,7 +29,7 @@ from cadenza.settings import Settings
 from cadenza.tokens import Representation
 
 WARM_UP_SHARE, FINAL_SHARE = 0.05, 0.02
-MEASURED_STEPS, UNMEASURED_STEPS = 6, 2
+MEASURED_STEPS, UNMEASURED_STEPS = 20, 5
 FORWARD_SHARE = 0.4
 """Cost of scoring a row, as a share of training on it; used for planning only."""
 
