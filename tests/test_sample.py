@@ -107,7 +107,7 @@ def improvised(
     empty = np.empty((0, len(tokens.sizes)), np.int16)
     pieces: list[list[Rows]] = [[] for _ in range(count)]
     for item, row in sample(
-        untrained(trunk, tokens, window), tokens, tokens.grammar(50, 90) if masks else Unmasked(tokens.sizes),
+        untrained(trunk, tokens, window), tokens, tokens.grammar(50, 90) if masks else Unmasked(tokens.grammar()),
         SampleSettings(temperature=temperature, rows=rows),
         count=count, seed=seed, steps=STEPS, prompt=empty if prompt is None else prompt,
     ):  # fmt: skip

@@ -190,7 +190,7 @@ def test_what_is_encoded_obeys_the_grammar(tokens: Representation, rows: list[tu
 
 @every_representation
 def test_without_masks_every_id_is_allowed_everywhere(tokens: Representation) -> None:
-    grammar: Grammar = Unmasked(tokens.sizes)
+    grammar: Grammar = Unmasked(tokens.grammar())
     place = grammar.begin()
     for row in random_walk(tokens, np.random.default_rng(3), 20):
         assert all(grammar.allowed(place, field, row).all() for field in range(len(tokens.sizes)))

@@ -19,7 +19,7 @@ from cadenza.notes import Header, Notes, TimeBase
 from cadenza.records import Evaluation, Step
 from cadenza.settings import BatchSettings, Settings, validate
 from cadenza.tokens import REPRESENTATIONS, Representation, Rows, representation
-from cadenza.train import Data, Trainer, plan, schedule
+from cadenza.train import MEASURED_STEPS, Data, Trainer, plan, schedule
 
 SECONDS, BEATS = TimeBase("seconds", 100), TimeBase("beats", 24)
 TABLES = {
@@ -290,7 +290,9 @@ def epoch_steps(known: Data, stride: int) -> int:
 
 def at_one_speed(monkeypatch: pytest.MonkeyPatch, steps_per_second: float) -> None:
     """Let the measurement find this speed, with 100 rows a step."""
-    monkeypatch.setattr("cadenza.train.measure_speed", lambda *_: (6 / steps_per_second, 600))
+    monkeypatch.setattr(
+        "cadenza.train.measure_speed", lambda *_: (MEASURED_STEPS / steps_per_second, 100 * MEASURED_STEPS)
+    )
 
 
 MINUTES = [0.001, 0.01, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 20]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
@@ -68,7 +69,16 @@ def facts_from(values: Mapping[str, Any]) -> Facts:
     possible = facts.unit in ("seconds", "beats") and 1 <= facts.steps <= 200 and 1 <= facts.tempo <= 1000
     if not (possible and 0 <= facts.lowest <= facts.highest <= 127 and -1 <= facts.program <= 127):
         raise ValueError("impossible facts")
+    if not all(isinstance(name, str) for name in facts.vocabulary):
+        raise ValueError("impossible vocabulary")
     return facts
+
+
+def check_opening(opening: tuple[tuple[int, ...], ...], sizes: tuple[int, ...]) -> None:
+    """Rows that no piece can begin with raise `ValueError`."""
+    for row in opening:
+        if len(row) != len(sizes) or not all(0 <= number <= size for number, size in zip(row, sizes, strict=True)):
+            raise ValueError("impossible opening")
 
 
 def fresh_model(settings: ModelSettings, tokens: Representation, seed: int) -> Model:
@@ -150,13 +160,18 @@ class Improviser:
         tokens = self.representation
         header = Header("", self.facts.base, prompt.header.tempo if prompt else self.facts.tempo, self.facts.meter)
         limit = round(settings.seconds / header.step_seconds)
-        begin = self.check_prompt(prompt, limit, settings.seconds) if prompt is not None else 0
-        rows = tokens.encode(from_first_onset(prompt), end=False) if prompt is not None else self.opening
-        grammar = tokens.grammar(self.facts.lowest, self.facts.highest) if settings.masks else Unmasked(tokens.sizes)
+        rows, late = self.opening, 0
+        if prompt is not None:
+            self.check_prompt(prompt, limit, settings.seconds)
+            rows = tokens.encode(from_first_onset(prompt), end=False)
+            late = int(prompt.onset[-1] - tokens.decode(rows).onset[-1])
+        grammar = tokens.grammar(self.facts.lowest, self.facts.highest)
+        if not settings.masks:
+            grammar = Unmasked(grammar)
         made: list[list[np.ndarray]] = [list(rows) for _ in range(count)]
         clock = np.full(count, int(tokens.steps(rows).sum()))
         for item, row in sample(
-            self.model, tokens, grammar, settings, count=count, seed=seed, steps=limit - begin, prompt=rows
+            self.model, tokens, grammar, settings, count=count, seed=seed, steps=limit - late, prompt=rows
         ):
             made[item].append(row)
             clock[item] += int(tokens.steps(row[None])[0])
@@ -169,8 +184,8 @@ class Improviser:
         """The rows with which a piece without a prompt begins, shape (K, F)."""
         return np.array(self.facts.opening, dtype=np.int16).reshape(-1, len(self.representation.sizes))
 
-    def check_prompt(self, prompt: Notes, limit: int, seconds: float) -> int:
-        """The step at which a prompt begins; one that cannot be continued raises `CadenzaError`."""
+    def check_prompt(self, prompt: Notes, limit: int, seconds: float) -> None:
+        """A prompt that cannot be continued raises `CadenzaError`."""
         if not len(prompt):
             raise CadenzaError("The prompt has no notes; give a MIDI file with at least one.")
         if prompt.header.time_base != self.facts.base:
@@ -183,20 +198,25 @@ class Improviser:
             raise CadenzaError(
                 f"The prompt lasts {prompt.length_seconds:.0f} s, which leaves nothing of {seconds:g} s; pass a larger --seconds."
             )
-        return int(prompt.onset[0])
 
     def finish(self, rows: np.ndarray, prompt_rows: int, prompt: Notes | None, header: Header, limit: int) -> Notes:
         """Rows to the finished piece: cut at `limit`, the prompt's own notes put back."""
         piece = self.representation.decode(rows, header)
         if prompt is None:
             return one_at_a_time(cut(from_first_onset(piece), limit))
-        known = self.representation.note_count(rows[:prompt_rows])
-        late = int(prompt.onset[-1]) - int(piece.onset[known - 1])
-        continuation = one_at_a_time(cut(shift_time(piece[slice(known, None)], late), limit))
+        known = self.representation.decode(rows[:prompt_rows])
+        late = int(prompt.onset[-1]) - int(known.onset[-1])
+        new = piece[~np.isin(places(piece), places(known))]
+        continuation = one_at_a_time(cut(shift_time(new, late), limit))
         sounding = (prompt.pitch == continuation.pitch[:, None]) & (
             prompt.onset + prompt.duration > continuation.onset[:, None]
         )
         return concatenate([prompt, continuation[~sounding.any(axis=1)]])
+
+
+def places(notes: Notes) -> npt.NDArray[np.int64]:
+    """Onset and pitch of every note as one number, shape (N,)."""
+    return notes.onset.astype(np.int64) << 7 | notes.pitch
 
 
 def cut(notes: Notes, limit: int) -> Notes:
@@ -249,6 +269,7 @@ def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Ten
         facts = facts_from(header["facts"])
         with torch.device("meta"):  # no memory is taken before the weights are known to fit
             written = representation(tokens.representation, facts.base, facts.vocabulary)
+            check_opening(facts.opening, written.sizes)
             model = fresh_model(settings, written, seed=0)
         model.load_state_dict(dict(weights), assign=True)
         return Improviser(

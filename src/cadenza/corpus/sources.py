@@ -72,7 +72,7 @@ def listed(files: list[SourceFile], path: Path) -> list[SourceFile]:
     `CadenzaError`.
     """
     try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is not text"
         raise CadenzaError(

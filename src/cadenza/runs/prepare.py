@@ -39,7 +39,7 @@ def prepare(run: Run, source: str, settings: Settings, init: Path | None) -> Ite
         if isinstance(record, Said):
             derived.append(record.text)
         yield record
-    for sentence in broken_rules(settings):
+    for sentence in broken_rules(run.settings()):
         yield Said(f"Rule broken: {sentence}")
 
 
@@ -57,7 +57,7 @@ def freeze(
         raise nothing_left(corpus)
     chosen = settings.tokens.representation
     tokens = parent.representation if parent else representation(chosen, corpus.base)
-    corpus, rows = within_rows(corpus, [tokens.encode(piece) for piece in corpus.pieces], settings.tokens)
+    corpus, rows = usable(corpus, [tokens.encode(piece) for piece in corpus.pieces], tokens, settings.tokens)
     corpus = replace(corpus, entries=split_pieces(corpus.entries, settings.corpus, settings.train.seed))
     facts = facts_of(corpus, parent)
     facts = replace(facts, losses=tokens.losses(corpus.pieces))
@@ -104,28 +104,39 @@ def nothing_left(corpus: Corpus) -> CadenzaError:
     )
 
 
-def within_rows(corpus: Corpus, rows: Sequence[Rows], settings: TokenSettings) -> tuple[Corpus, list[Rows]]:
-    """Leave out the pieces whose table is too short or too long; none left raises `CadenzaError`."""
-    least, most = settings.min_rows, settings.max_rows
-    lengths = iter([len(table) for table in rows])
+def usable(
+    corpus: Corpus, rows: Sequence[Rows], tokens: Representation, settings: TokenSettings
+) -> tuple[Corpus, list[Rows]]:
+    """Leave out the pieces whose table cannot be learned from; none left raises `CadenzaError`."""
+    reasons = [why_not(table, tokens, settings) for table in rows]
+    left = iter(reasons)
     entries = []
     for entry in corpus.entries:
-        length = least if entry.reason else next(lengths)
-        limit = f"under tokens.min_rows = {least}" if length < least else f"over tokens.max_rows = {most:,}"
-        reason = f"{entry.name}: {length:,} rows, {limit}; change that, or leave it out."
-        entries.append(entry if least <= length <= most else replace(entry, reason=reason, work=-1))
-    inside = [least <= len(table) <= most for table in rows]
-    corpus = replace(corpus, entries=entries, pieces=list(compress(corpus.pieces, inside)))
+        reason = "" if entry.reason else next(left)
+        entries.append(replace(entry, reason=f"{entry.name}: {reason}", work=-1) if reason else entry)
+    kept = [not reason for reason in reasons]
+    corpus = replace(corpus, entries=entries, pieces=list(compress(corpus.pieces, kept)))
     if not corpus.pieces:
         raise nothing_left(corpus)
-    return corpus, list(compress(rows, inside))
+    return corpus, list(compress(rows, kept))
+
+
+def why_not(table: Rows, tokens: Representation, settings: TokenSettings) -> str:
+    """Why a piece's table cannot be used; empty if it can."""
+    if not tokens.note_count(table):
+        return "none of its notes is in the model's vocabulary; leave it out."
+    if len(table) < settings.min_rows:
+        return f"{len(table):,} rows, under tokens.min_rows = {settings.min_rows:,}; lower that, or leave it out."
+    if len(table) > settings.max_rows:
+        return f"{len(table):,} rows, over tokens.max_rows = {settings.max_rows:,}; raise that, or leave it out."
+    return ""
 
 
 def adopt(settings: Settings, parent: Improviser) -> Settings:
     """Fine-tuning keeps the parent's network, tokens and time base."""
     values = settings.model_dump()
     values["model"] = parent.settings.model_dump() | {"dropout": settings.model.dropout}
-    values["tokens"] = parent.tokens.model_dump()
+    values["tokens"]["representation"] = parent.tokens.representation
     base = parent.facts.base
     values["midi"] |= {"time_base": base.unit, f"steps_per_{base.unit.removesuffix('s')}": base.steps}
     return validate(values)
@@ -152,9 +163,10 @@ def facts_of(corpus: Corpus, parent: Improviser | None) -> Facts:
 
 
 def opening_of(data: Data, settings: Settings) -> tuple[tuple[int, ...], ...]:
-    """The first rows of the first training piece, as many as `sample.opening`."""
+    """The first rows of the first training piece, as many as `sample.opening`, without its end."""
+    ends = data.representation.grammar().ends
     rows = data.tables.piece(int(data.training[0]))[: settings.sample.opening]
-    return tuple(tuple(row) for row in rows.tolist())
+    return tuple(tuple(row.tolist()) for row in rows if not ends(row))
 
 
 def count_unknown(corpus: Corpus, tokens: Representation) -> Iterator[Said]:

@@ -21,7 +21,7 @@ def improvise(run: Run) -> Iterator[Record]:
     settings, improviser = run.settings(), run.improviser()
     sample, tokens = settings.sample, improviser.representation
     made = []
-    for temperature in sample.sweep or (sample.temperature,):
+    for temperature in dict.fromkeys(sample.sweep) or (sample.temperature,):
         chosen = sample.model_copy(update={"temperature": temperature})
         pieces = yield from improviser.stream(chosen, sample.count, settings.train.seed)
         for number, (notes, rows) in enumerate(pieces, 1):

@@ -116,22 +116,12 @@ def in_words(unknown: Counter[str], unit: str) -> str:
 
 
 class Unmasked:
-    """A grammar that allows everything and never ends."""
+    """A grammar that forbids nothing; what ends a row or a piece stays as it was."""
 
-    def __init__(self, sizes: tuple[int, ...]) -> None:
-        self.sizes = sizes
-
-    def begin(self) -> None:
-        return None
+    def __init__(self, grammar: Grammar) -> None:
+        self.grammar, self.sizes = grammar, grammar.sizes
+        self.begin, self.advance = grammar.begin, grammar.advance
+        self.ends, self.last_field = grammar.ends, grammar.last_field
 
     def allowed(self, place: Any, field: int, row: Row) -> Mask:  # noqa: ARG002
         return np.ones(self.sizes[field], dtype=bool)
-
-    def advance(self, place: Any, row: Row) -> None:  # noqa: ARG002
-        return None
-
-    def ends(self, row: Row) -> bool:  # noqa: ARG002
-        return False
-
-    def last_field(self, row: Row) -> bool:  # noqa: ARG002
-        return False
