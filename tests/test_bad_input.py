@@ -134,3 +134,26 @@ def test_inspecting_a_folder_of_junk_gives_every_reason(
 def test_a_missing_settings_file_is_named(cadenza: Cadenza, pieces: Path, tmp_path: Path) -> None:
     said = sentence(cadenza("inspect", pieces, "--config", tmp_path / "none.toml"))
     assert said.startswith(f"{tmp_path / 'none.toml'}: cannot read these settings")
+
+
+def test_a_list_with_names_that_are_not_there_says_which(cadenza: Cadenza, pieces: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("piece-0.mid\npiece-9.mid\nother.mid\n")
+    said = sentence(cadenza("run", pieces, "--files", tmp_path / "list.txt"))
+    assert said.startswith(
+        f"{tmp_path / 'list.txt'}: 2 of its 3 names are not in the source, the first is 'piece-9.mid'"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_corpus_whose_every_file_is_over_the_limit_of_events_says_so(cadenza: Cadenza, pieces: Path) -> None:
+    said = sentence(cadenza("run", pieces, "--preset", "study", "--set", "tokens.max_rows=20"))
+    assert said.startswith(f"{pieces.name}: none of its 6 files can be used (6× rows over tokens.max_rows = 20)")
+
+
+def test_a_picture_of_three_hours_says_what_it_shows(cadenza: Cadenza, tmp_path: Path, smf: Midi) -> None:
+    end = 180 * 60 * 960
+    (tmp_path / "long.mid").write_bytes(smf.file(smf.note(60, 0, 480) + smf.note(64, end - 480, end)))
+    code, said, _ = cadenza("plot", tmp_path / "long.mid", "--formats", "svg")
+    assert code == 0
+    assert "the picture shows the first 10 of its 180 minutes" in said
+    assert (tmp_path / "long.svg").exists()
