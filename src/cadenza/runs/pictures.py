@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,7 @@ def pictures(run: Run) -> Iterator[Drawn]:
         plot.velocities(counts(training, "velocity"), known(improvised, "velocity"), velocity_step(tokens)),
     )
     if len({sample["temperature"] for sample in samples}) > 1:
-        yield temperatures(tokens, samples, tables, training)
+        yield temperatures(tokens, samples, tables)
 
 
 ALL = MidiSettings(instrument="all", drums="keep")
@@ -130,15 +131,11 @@ def pitches(run: Run, training: Sequence[Notes], improvised: Sequence[Notes]) ->
     return Drawn("pitches", "Pitches", caption, figure)
 
 
-def temperatures(
-    tokens: Representation, samples: Sequence[dict[str, float]], tables: Sequence[Rows], training: Sequence[Notes]
-) -> Drawn:
+def temperatures(tokens: Representation, samples: Sequence[dict[str, Any]], tables: Sequence[Rows]) -> Drawn:
     """The four measures of the study; the training pieces are cut to the length of the longest sample."""
-    longest = int(max(sample["rows"] for sample in samples))
-    measured = [
-        variety(tokens, rows[:longest], tokens.decode(rows[:longest]))
-        for rows, _ in zip(tables[:REFERENCE_PIECES], training, strict=False)
-    ]
+    longest = max(sample["rows"] for sample in samples)
+    parts = [rows[:longest] for rows in tables[:REFERENCE_PIECES]]
+    measured = [variety(tokens, rows, tokens.decode(rows)) for rows in parts]
     reference = {key: float(np.mean([one[key] for one in measured])) for key in LABELS}
     caption = "Every dot is an improvised piece: what a higher temperature does to its variety."
     return Drawn("temperatures", "Temperatures", caption, plot.temperature_analysis(samples, LABELS, reference))

@@ -55,32 +55,19 @@ def freeze(
         corpus = yield from scan(files, settings)
     if not corpus.pieces:
         raise nothing_left(corpus)
-    chosen = settings.tokens.representation
-    tokens = parent.representation if parent else representation(chosen, corpus.base)
-    corpus, rows = usable(corpus, [tokens.encode(piece) for piece in corpus.pieces], tokens, settings.tokens)
+    corpus, tokens, rows = in_rows(corpus, settings, parent)
     corpus = replace(corpus, entries=split_pieces(corpus.entries, settings.corpus, settings.train.seed))
-    facts = facts_of(corpus, parent)
-    facts = replace(facts, losses=tokens.losses(corpus.pieces))
-    if parent is None and (vocabulary := tokens.observed(np.concatenate(rows))):
-        facts = replace(facts, vocabulary=vocabulary)
-        tokens = representation(chosen, corpus.base, vocabulary)
-        rows = [tokens.encode(piece) for piece in corpus.pieces]
-    yield from describe(corpus, facts, settings)
-    yield from count_unknown(corpus, tokens)
     tables = Tables.of(rows)
     data = data_of(tables, tokens, corpus.kept, settings)
-    facts = replace(facts, opening=opening_of(data, settings))
+    facts = facts_of(corpus, data, settings, parent)
+    yield from describe(corpus, facts, settings)
+    yield from count_unknown(corpus, tokens)
     yield from warn(data, corpus.kept)
     if parent is not None:
         yield Said(
             f"Fine-tuning a model of {parent.facts.source}; held-out works are held out from this run only, not from what that model has seen."
         )
-    run.write(MANIFEST, "".join(json.dumps(asdict(entry)) + "\n" for entry in corpus.entries).encode())
-    run.write(FACTS, json.dumps(asdict(facts), indent=1).encode())
-    for name, array in ((ROWS_FILE, tables.rows), (OFFSETS_FILE, tables.offsets)):
-        out = BytesIO()
-        np.save(out, array)
-        run.write(f"{CORPUS}/{name}", out.getvalue())
+    save(run, corpus, facts, tables)
     (run.folder / INIT).unlink(missing_ok=True)
     if init is not None:
         run.write(INIT, init.read_bytes())
@@ -88,6 +75,15 @@ def freeze(
     settings = yield from resolve(settings, data)
     run.write(DERIVED, json.dumps(derived, indent=1).encode())
     run.write(CONFIG, tomli_w.dumps(settings.model_dump()).encode())
+
+
+def save(run: Run, corpus: Corpus, facts: Facts, tables: Tables) -> None:
+    run.write(MANIFEST, "".join(json.dumps(asdict(entry)) + "\n" for entry in corpus.entries).encode())
+    run.write(FACTS, json.dumps(asdict(facts), indent=1).encode())
+    for name, array in ((ROWS_FILE, tables.rows), (OFFSETS_FILE, tables.offsets)):
+        out = BytesIO()
+        np.save(out, array)
+        run.write(f"{CORPUS}/{name}", out.getvalue())
 
 
 def welcome(files: Source) -> Iterator[Said]:
@@ -102,6 +98,17 @@ def nothing_left(corpus: Corpus) -> CadenzaError:
     return CadenzaError(
         f"{corpus.source}: none of its {len(corpus.entries):,} files can be used ({reasons}); run cadenza inspect for each file's reason."
     )
+
+
+def in_rows(corpus: Corpus, settings: Settings, parent: Improviser | None) -> tuple[Corpus, Representation, list[Rows]]:
+    """The usable pieces as tables; a vocabulary is the parent's, or else what these pieces need."""
+    chosen = settings.tokens.representation
+    tokens = parent.representation if parent else representation(chosen, corpus.base)
+    corpus, rows = usable(corpus, [tokens.encode(piece) for piece in corpus.pieces], tokens, settings.tokens)
+    if parent is None and (vocabulary := tokens.observed(np.concatenate(rows))):
+        tokens = representation(chosen, corpus.base, vocabulary)
+        rows = [tokens.encode(piece) for piece in corpus.pieces]
+    return corpus, tokens, rows
 
 
 def usable(
@@ -142,8 +149,8 @@ def adopt(settings: Settings, parent: Improviser) -> Settings:
     return validate(values)
 
 
-def facts_of(corpus: Corpus, parent: Improviser | None) -> Facts:
-    """What the training pieces fix; a parent's pitch range stays open to the child, and its vocabulary holds."""
+def facts_of(corpus: Corpus, data: Data, settings: Settings, parent: Improviser | None) -> Facts:
+    """What the training pieces fix; a parent's pitch range stays open to the child."""
     training = [piece for piece, entry in zip(corpus.pieces, corpus.kept, strict=True) if entry.split == TRAIN]
     pitches = np.concatenate([piece.pitch for piece in training])
     lowest, highest = int(pitches.min()), int(pitches.max())
@@ -158,7 +165,9 @@ def facts_of(corpus: Corpus, parent: Improviser | None) -> Facts:
         meter=Counter(piece.header.meter for piece in training).most_common(1)[0][0],
         lowest=lowest,
         highest=highest,
-        vocabulary=parent.facts.vocabulary if parent else (),
+        vocabulary=data.representation.vocabulary,
+        opening=opening_of(data, settings),
+        losses=data.representation.losses(corpus.pieces),
     )
 
 
