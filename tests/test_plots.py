@@ -73,7 +73,7 @@ DRIFT = {"training pieces": [200, 20, 4, 1.3], "held-out pieces": [210, 60, 80, 
 PICTURES: dict[str, Callable[[], Figure]] = {
     "roll": lambda: plot.piano_roll(melody(), "étude $x$ 你好", prompt_notes=10),
     "rolls": lambda: plot.piano_roll(melody(2000, 300)),
-    "perplexity": lambda: plot.learning_curve(EPOCHS, DRIFT, "perplexity per event", 1, ["A note."], (EPOCHS, EPOCHS)),
+    "perplexity": lambda: plot.learning_curve(EPOCHS, DRIFT, "perplexity per event", 1, (EPOCHS, EPOCHS)),
     "bits": lambda: plot.learning_curve(EPOCHS, {"training pieces": [9, 8, 7, 6], "test": [9, NAN, 9]}, "bits per note", 2),
     "tokens": lambda: plot.token_frequencies({"event": [("C4", 5), ("D4", 1)]}, 6),
     "fields": lambda: plot.token_frequencies({name: [("a", 3), ("b", 2)] for name in "abcd"}, 5),
@@ -90,11 +90,11 @@ EMPTY: dict[str, Callable[[], Figure]] = {
     "lowest note": lambda: plot.piano_roll(Notes.of([0], [0], [1], [127])),
     "curve": lambda: plot.learning_curve([], {}, "perplexity per event", None),
     "no numbers": lambda: plot.learning_curve([0, 1], {"training pieces": [NAN, NAN]}, "bits per note", 1),
-    "no perplexity": lambda: plot.learning_curve([0], {"training pieces": [float("inf")], "test": [0]}, "perplexity per event", 5, (), ([], [])),
+    "no perplexity": lambda: plot.learning_curve([0], {"training pieces": [float("inf")], "test": [0]}, "perplexity per event", 5, ([], [])),
     "one point": lambda: plot.learning_curve([0], {"held-out pieces": [3.0]}, "perplexity per event", 0),
     "all equal": lambda: plot.learning_curve([0, 1], {"held-out pieces": [3.0, 3.0]}, "perplexity per event", 0),
     "enormous": lambda: plot.learning_curve([0, 1], {"training pieces": [1e30, 1.0], "test": [1e30, 1e29]}, "perplexity per event", 0),
-    "only batches": lambda: plot.learning_curve([], {}, "bits per note", None, (), ([0.1, 0.2], [5.0, 4.0])),
+    "only batches": lambda: plot.learning_curve([], {}, "bits per note", None, ([0.1, 0.2], [5.0, 4.0])),
     "tokens": lambda: plot.token_frequencies({}, 0),
     "empty field": lambda: plot.token_frequencies({"pitch": []}, 0),
     "empty fields": lambda: plot.token_frequencies({"pitch": [], "duration": [("1 s", 0)]}, 0),
@@ -252,7 +252,7 @@ def test_the_kept_state_is_ringed_on_the_curve_of_unseen_music() -> None:
 
 def test_batches_are_smoothed_thinned_and_keep_their_mean() -> None:
     x, y = np.linspace(0, 10, 20_000), np.random.default_rng(0).normal(5, 1, 20_000)
-    [axes] = plot.learning_curve([0, 10], {}, "bits per note", None, (), (x.tolist(), y.tolist())).axes
+    [axes] = plot.learning_curve([0, 10], {}, "bits per note", None, (x.tolist(), y.tolist())).axes
     [line] = axes.lines
     shown = np.asarray(line.get_ydata())
     assert len(shown) == 600

@@ -15,6 +15,7 @@ from safetensors import safe_open
 
 from cadenza import CadenzaError
 from cadenza.batches import batches_in_epoch
+from cadenza.cli import gather
 from cadenza.evaluate.variety import variety
 from cadenza.improviser import FORMAT
 from cadenza.notes import Header, Notes, TimeBase
@@ -264,19 +265,24 @@ def test_the_minutes_widen_the_stride_and_it_is_said(
     records = list(prepare(Run(tmp_path / "run"), str(music), chosen, None))
     run = open_run(tmp_path / "run")
     settings, data = run.settings(), run.data()
-    assert 1 < settings.batches.stride < 50
+    assert settings.batches.stride == 1 < settings.batches.stride_in_force < 50
     lengths = data.tables.lengths(data.training)
     assert settings.train.steps == 10 * batches_in_epoch(lengths, settings.batches)
     [said] = [text for text in texts(records) if "million row-steps" in text]
     assert said.startswith("10 epochs at stride 1 are ")
-    assert f"Cut to fit: stride {settings.batches.stride}, 10.0 epochs, " in said
+    assert f"Cut to fit: stride {settings.batches.stride_in_force}, 10.0 epochs, " in said
     assert said in run.derived()
+    again = list(prepare(Run(tmp_path / "again"), str(music), settings, None))
+    assert said in texts(again)
+    assert open_run(tmp_path / "again").settings() == settings
+    given = gather("small", tmp_path / "run" / "config.toml", None, None, minutes=60.0)
+    assert (given.train.steps, given.batches.stride, given.batches.stride_in_force) == (0, 1, 0)
     longer = list(
         prepare(Run(tmp_path / "longer"), str(music), study(train={"steps": 0, "minutes": 60}, **BOUNDS), None)
     )
-    assert any(text.endswith("; they fit into the minutes.") for text in texts(longer))
+    assert any(text.endswith(", and this run makes them all.") for text in texts(longer))
     settings = open_run(tmp_path / "longer").settings()
-    assert settings.batches.stride == 1
+    assert (settings.batches.stride, settings.batches.stride_in_force) == (1, 0)
     assert settings.train.steps == 10 * batches_in_epoch(lengths, settings.batches)
 
 

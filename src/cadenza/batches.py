@@ -117,17 +117,18 @@ def divide(length: int, settings: BatchSettings, rng: np.random.Generator) -> It
 
 
 def slide(length: int, settings: BatchSettings, rng: np.random.Generator) -> Iterator[tuple[int, int]]:
-    """Windows of `rows` rows, `stride` apart from a random first one on; a shorter piece is one window."""
+    """Windows of `rows` rows, the stride apart from a random first one on; a shorter piece is one window."""
     room = max(length - settings.rows, 0)
-    first = int(rng.integers(0, min(settings.stride, room + 1)))
-    return ((start, min(start + settings.rows, length)) for start in range(first, room + 1, settings.stride))
+    stride = settings.stride_in_force or settings.stride
+    first = int(rng.integers(0, min(stride, room + 1)))
+    return ((start, min(start + settings.rows, length)) for start in range(first, room + 1, stride))
 
 
 def batches_in_epoch(lengths: npt.NDArray[np.int64], settings: BatchSettings) -> int:
     """How many batches an epoch has; with a stride a few more or fewer, as its windows begin at random."""
     if settings.stride:
         room = np.maximum(lengths - settings.rows, 0)
-        windows = int(np.maximum((room + 1) / settings.stride, 1).sum())
+        windows = int(np.maximum((room + 1) / (settings.stride_in_force or settings.stride), 1).sum())
     else:
         windows = int((-(-lengths // settings.rows)).sum())
     return -(-windows // settings.size)

@@ -66,6 +66,8 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run
 FormatsOption = Annotated[
     str, typer.Option("--formats", help="Any of mid, mp3, wav, flac, ogg, png, svg, with commas.")
 ]
+SoundsOption = Annotated[str, typer.Option("--formats", help="Any of mp3, wav, flac, ogg, with commas.")]
+PicturesOption = Annotated[str, typer.Option("--formats", help="Any of png, svg, with commas.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace other files of the same name.")]
 SoundfontOption = Annotated[str | None, typer.Option("--soundfont", help=about(AudioSettings, "soundfont"))]
 
@@ -75,9 +77,11 @@ def gather(
 ) -> Settings:
     """The settings of a command; minutes given now replace the steps of a --config."""
     given = {key: value for key, value in train.items() if value is not None}
+    batches = {}
     if "minutes" in given:
-        given["steps"] = 0
-    return build(preset, config, assignments or [], train=given, corpus={"files": str(files)} if files else {})
+        given["steps"] = batches["stride_in_force"] = 0
+    corpus = {"files": str(files)} if files else {}
+    return build(preset, config, assignments or [], train=given, batches=batches, corpus=corpus)
 
 
 def folder_for(source: str, out: Path | None) -> Path:
@@ -212,7 +216,7 @@ def generate(
 @app.command()
 def render(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="MIDI files.")],
-    formats: FormatsOption = "mp3",
+    formats: SoundsOption = "mp3",
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the sound; beside each file unless given.")
     ] = None,
@@ -234,7 +238,7 @@ def plot(
     target: Annotated[
         Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a MIDI file for its piano roll.")
     ],
-    formats: FormatsOption = "svg,png",
+    formats: PicturesOption = "svg,png",
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the pictures; beside the file unless given.")
     ] = None,
@@ -245,7 +249,7 @@ def plot(
     from cadenza.runs.pictures import plot_file
 
     if target.is_dir():
-        show(runs.write_plots(runs.open_run(target), formats, out))
+        show(runs.write_plots(runs.open_run(target), formats, out, keep=not force))
     else:
         show(plot_file(target, formats, out, keep=not force))
 

@@ -143,6 +143,8 @@ class Improviser:
         The notes of `prompt` come back untouched before each continuation. The same seed gives the
         same pieces on the same machine, and piece k does not depend on `count`.
         """
+        if fixed := {"opening", "sweep"} & set(sampling):
+            raise CadenzaError(f"sample.{fixed.pop()} is fixed by the run that made the model; leave it out.")
         settings = validate({"sample": {**sampling, "count": count}}).sample
         return [piece.notes for piece in outcome(self.stream(settings, count, seed, prompt))]
 

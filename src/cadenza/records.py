@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from cadenza.errors import CadenzaError
 
@@ -29,10 +29,11 @@ class Progress:
 
 @dataclass(frozen=True)
 class Started:
-    """Training begins, or goes on, after `step` of `steps` updates."""
+    """Training begins, or goes on, after `step` of `steps` updates; `figure` is what may be shown of it."""
 
     step: int
     steps: int
+    figure: Literal["bits per note", "perplexity per event"] = "bits per note"
 
 
 @dataclass(frozen=True)

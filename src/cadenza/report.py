@@ -123,7 +123,7 @@ def notices(metrics: Mapping[str, Any]) -> list[Notice]:
     held, train, lossy = metrics[metrics["held_out"]], metrics["train"], metrics["lossy"]
     found = [Notice("Perplexity only.", lossy)] if lossy else []
     if not held:
-        text = "The corpus holds too few works to keep one apart, so nothing here says how well the model does on unseen music. Add pieces of at least one more work."
+        text = "Nothing was kept apart, so nothing here says how well the model does on unseen music: the corpus holds too few works (add pieces of at least one more), or the settings hold none out."
         return [Notice("No held-out figure.", text), *found]
     if metrics["fine_tuned"]:
         text = "The works below were held out from this run, but nothing is known here of what the model it began from had seen. Where the two overlap, the figures flatter."
@@ -131,7 +131,7 @@ def notices(metrics: Mapping[str, Any]) -> list[Notice]:
     by_heart = train and learned_by_heart(train, held, bool(lossy))
     measure, baseline = ("perplexity_per_token", "unigram_perplexity") if lossy else ("bits_per_note", "unigram")
     if held[measure] >= held[baseline]:
-        text = "On unseen works it is no better than the bare frequencies of notes."
+        text = "On unseen pieces it is no better than the bare frequencies of notes."
         found.append(Notice("The model has not learned yet.", text + ("" if by_heart else " Give it more minutes or more music.")))  # fmt: skip
     if by_heart:
         token = "event" if metrics["unit"] == "event" else "token"

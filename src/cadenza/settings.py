@@ -76,10 +76,13 @@ class TokenSettings(Section):
 class BatchSettings(Section):
     """How ids become training batches."""
 
-    rows: int = Field(64, ge=2, description="Longest window, rows (notes).")
+    rows: int = Field(64, ge=2, description="Longest window, rows.")
     size: int = Field(16, ge=1, description="Windows in a batch.")
     stride: int = Field(
         0, ge=0, description="Rows from one window to the next, which then overlap; 0 cuts pieces without overlap."
+    )
+    stride_in_force: int = Field(
+        0, ge=0, description="The wider stride with which train.epochs fit into the minutes; 0 is the stride itself."
     )
 
 
@@ -105,7 +108,7 @@ class TrainSettings(Section):
     epochs: int = Field(
         0,
         ge=0,
-        description="Passes over the windows; where the minutes are too few, batches.stride grows. 0 is no aim.",
+        description="Passes over the windows; where the minutes are too few, the stride grows. 0 is no aim.",
     )
     optimiser: Literal["adamw", "adam"] = Field("adamw", description="How gradients move the weights.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="How the learning rate goes on.")

@@ -38,7 +38,7 @@ class Shown:
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
         self.tasks: dict[str, TaskID] = {}
-        self.began, self.notes, self.first, self.steps = time.perf_counter(), 0, 0, 0
+        self.began, self.notes, self.started = time.perf_counter(), 0, Started(0, 0)
 
     def take(self, record: object) -> None:
         match record:
@@ -49,23 +49,18 @@ class Shown:
                 (self.bars.console if bars_on_screen else errors).print(f"cadenza: {record}", markup=False)
             case Doing(doing, done, total):
                 self.bar(doing, done, total, "")
-            case Started(step, steps):
-                self.began, self.notes, self.first, self.steps = time.perf_counter(), 0, step, steps
-                self.bar("training", step, steps, "")
+            case Started():
+                self.began, self.notes, self.started = time.perf_counter(), 0, record
+                self.bar("training", record.step, record.steps, "")
             case Step():
                 self.notes += record.notes
-                self.bar(
-                    "training",
-                    record.step,
-                    self.steps,
-                    f"{self.rate():,.0f} notes/s, {record.bits_per_note:.2f} bits per note",
-                )
+                bits = f", {record.bits_per_note:.2f} bits per note" if self.started.figure == "bits per note" else ""
+                self.bar("training", record.step, self.started.steps, f"{self.rate():,.0f} notes/s{bits}")
             case Evaluation():
-                left = (
-                    (time.perf_counter() - self.began) / max(1, record.step - self.first) * (self.steps - record.step)
-                )
+                steps, made = self.started.steps, record.step - self.started.step
+                left = (time.perf_counter() - self.began) / max(1, made) * (steps - record.step)
                 self.bars.console.print(
-                    f"Step {record.step:,} of {self.steps:,}: {verdict(record)} ({self.rate():,.0f} notes/s, {left / 60:.1f} min left)",
+                    f"Step {record.step:,} of {steps:,}: {verdict(record, self.started.figure)} ({self.rate():,.0f} notes/s, {left / 60:.1f} min left)",
                     markup=False,
                 )
 
@@ -78,13 +73,15 @@ class Shown:
         self.bars.update(self.tasks[doing], completed=done, total=total, text=text)
 
 
-def verdict(evaluation: Evaluation) -> str:
-    """Validation in bits per note, or else the perplexities of what is watched."""
-    if VALIDATION in evaluation.bits_per_note:
-        best = ", the best so far" if evaluation.best else ""
-        return f"validation {evaluation.bits_per_note[VALIDATION]:.3f} bits per note{best}"
-    watched = ", ".join(f"{part} {value:.2f}" for part, value in evaluation.perplexity_per_token.items())
-    return f"epoch {evaluation.epoch:.1f}, perplexity per token: {watched}" if watched else "no validation"
+def verdict(evaluation: Evaluation, figure: str) -> str:
+    """The figure on validation; without validation, the perplexities of what is watched."""
+    perplexity = evaluation.perplexity_per_token
+    if VALIDATION in perplexity:
+        bits = evaluation.bits_per_note[VALIDATION]
+        value = f"{bits:.3f}" if figure == "bits per note" else f"{perplexity[VALIDATION]:.2f}"
+        return f"validation {value} {figure}{', the best so far' if evaluation.best else ''}"
+    watched = ", ".join(f"{part} {value:.2f}" for part, value in perplexity.items())
+    return f"epoch {evaluation.epoch:.1f}, perplexity: {watched}"
 
 
 def finish(records: Generator[Any, None, Result], to: Console = console) -> Result:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -193,14 +194,12 @@ def stream(data: Data, settings: Settings, first_step: int = 0) -> Iterator[Batc
     )
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How much training fits into the minutes, at the measured speed."""
+class Plan(NamedTuple):
+    """How much training fits into the minutes, at the measured speed; a stride of 0 is the asked one."""
 
     steps: int
     stride: int
     rows_per_second: float
-    epoch_steps: int
 
 
 def plan(model: Model, data: Data, settings: Settings) -> Plan:
@@ -215,13 +214,16 @@ def plan(model: Model, data: Data, settings: Settings) -> Plan:
     evaluation = settings.train.evaluations * float(evaluated) * FORWARD_SHARE / rate
     budget = max(60 * settings.train.minutes - evaluation, 30 * settings.train.minutes)
     fitting = max(1, round(budget / (seconds / MEASURED_STEPS)))
+    if not settings.train.epochs:
+        return Plan(fitting, 0, rate)
     lengths, batches = data.tables.lengths(data.training), settings.batches
     wanted = settings.train.epochs * batches_in_epoch(lengths, batches)
-    while batches.stride and fitting < wanted and batches.stride < batches.rows:
-        batches = batches.model_copy(update={"stride": batches.stride + 1})
+    for stride in range(batches.stride + 1, batches.rows + 1) if batches.stride else ():
+        if wanted <= fitting:
+            break
+        batches = batches.model_copy(update={"stride_in_force": stride})
         wanted = settings.train.epochs * batches_in_epoch(lengths, batches)
-    steps = min(fitting, wanted) if wanted else fitting
-    return Plan(steps, batches.stride, rate, batches_in_epoch(lengths, batches))
+    return Plan(min(fitting, wanted), batches.stride_in_force, rate)
 
 
 def measure_speed(model: Model, data: Data, settings: Settings) -> tuple[float, int]:

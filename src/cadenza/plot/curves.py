@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from cadenza.plot import theme
-from cadenza.plot.labels import LINE_HEIGHT, Label, write_labels
+from cadenza.plot.labels import Label, write_labels
 
 Values = npt.NDArray[np.float64]
 LEFT, BELOW, ABOVE = 40.0, 34.0, 40.0
@@ -48,31 +48,25 @@ def learning_curve(
     figures: Mapping[str, Sequence[float]],
     unit: str,
     best: int | None,
-    notes: Sequence[str] = (),
     batches: tuple[Sequence[float], Sequence[float]] | None = None,
 ) -> Figure:
     """One line per figure; `best` is the index of the epoch that was kept.
 
     `figures` may be shorter than `epochs` and hold NaN, which is skipped; a name that begins with
     "training" is music the model learned from, every other is unseen. `unit` is "perplexity per
-    event" or "bits per note". `batches` (epochs, values) is smoothed and drawn pale; `notes` are
-    printed below.
+    event" or "bits per note". `batches` (epochs, values) is smoothed and drawn pale.
     """
     logarithmic = unit.startswith("perplexity")
     curves = [finite(name, epochs, values, logarithmic) for name, values in figures.items()]
     curves = [curve for curve in curves if len(curve.x)]
     behind = smoothed(finite("training batches", *batches, logarithmic)) if batches else None
     drawn = [*curves, behind] if behind and len(behind.x) else curves
-    foot = [line for note in notes for line in theme.wrapped(note, 72 * theme.WIDTH - 2 * theme.EDGE)]
-    below = BELOW + LINE_HEIGHT * len(foot) + (6 if foot else 0)
     tall = 72 * theme.HEIGHT - BELOW - ABOVE
     with matplotlib.rc_context(theme.STYLE):
-        figure = theme.blank(theme.WIDTH, (tall + below + ABOVE) / 72)
+        figure = theme.blank(theme.WIDTH, (tall + BELOW + ABOVE) / 72)
         theme.head(figure, heading(curves, unit, logarithmic))
         right = BRACKET + NAME_ROOM if drawn else theme.EDGE
-        axes = theme.place(figure, LEFT, below, 72 * theme.WIDTH - LEFT - right, tall)
-        for k, line in enumerate(reversed(foot)):
-            figure.text(theme.EDGE / (72 * theme.WIDTH), (4 + k * LINE_HEIGHT) / (tall + below + ABOVE), line, fontsize=theme.SMALL, color=theme.MUTED)  # fmt: skip
+        axes = theme.place(figure, LEFT, BELOW, 72 * theme.WIDTH - LEFT - right, tall)
         if not drawn:
             theme.nothing(axes, "nothing was measured yet")
             return figure

@@ -13,13 +13,13 @@ import torch
 
 from cadenza.errors import CadenzaError
 from cadenza.records import Record, Said
+from cadenza.runs.figures import evaluate
 from cadenza.runs.fit import fit
 from cadenza.runs.folder import CONFIG, METRICS, REPORT, SAMPLES_LIST, Run, open_run
 from cadenza.runs.page import write_report
 from cadenza.runs.pictures import write_plots
 from cadenza.runs.prepare import prepare
 from cadenza.runs.results import improvise
-from cadenza.runs.score import evaluate
 from cadenza.settings import Settings
 
 

@@ -47,7 +47,7 @@ def fit(run: Run) -> Iterator[Record]:
             raise CadenzaError(
                 f"{run.folder / STATE}: damaged ({error}); copy it back, or begin again with another --out."
             ) from None
-    yield Started(trainer.step, trainer.steps)
+    yield Started(trainer.step, trainer.steps, "perplexity per event" if run.facts().losses else "bits per note")
     lines = [line for line in run.log() if line["step"] <= trainer.step]
     began = time.perf_counter()
     with stop_signal() as stop:

@@ -29,7 +29,7 @@ SAMPLES, SAMPLES_LIST, PLOTS, REPORT = "samples", "samples/samples.json", "plots
 ORIGIN, DERIVED = "corpus/origin.json", "corpus/derived.json"
 
 WATCHED_PIECES = 16
-"""Training pieces that are scored at every evaluation, for the curve; their cost is time not spent on training."""
+"""At most so many training pieces are scored at every evaluation, for the curve; it is time not spent on training."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Run:
             return (self.folder / name).read_bytes()
         except OSError as error:
             raise CadenzaError(
-                f"{self.folder}: not a complete run, {name} is missing ({error.strerror}); give a run folder, or begin again with another --out."
+                f"{self.folder}: not a complete run, {name} is missing ({error.strerror}); finish the run with --resume, or begin again with another --out."
             ) from None
 
     def write(self, name: str, data: bytes) -> Path:

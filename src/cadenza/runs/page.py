@@ -16,14 +16,14 @@ from cadenza.runs.rules import broken_rules
 
 def write_report(run: Run) -> Iterator[Record]:
     """Draw the pictures anew and write the page."""
-    settings, facts = run.settings(), run.facts()
+    settings, facts, metrics = run.settings(), run.facts(), run.metrics()
     drawn = list(pictures(run))
     for picture in drawn:
         yield from write_figure(picture.figure, run.folder / PLOTS / picture.stem, ("svg", "png"))
     curve, *others = [report.Picture(each.title, each.caption, plot.to_bytes(each.figure, "svg")) for each in drawn]
     text = report.page(
         title=f"{facts.source.replace('-', ' ').capitalize()}, improvised",
-        metrics=run.metrics(),
+        metrics=metrics,
         facts=asdict(facts),
         settings=settings.model_dump(),
         entries=run.entries(),

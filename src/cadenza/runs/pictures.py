@@ -13,13 +13,14 @@ import numpy.typing as npt
 from matplotlib.figure import Figure
 
 from cadenza import export, midi, plot
+from cadenza.batches import batches_in_epoch
 from cadenza.corpus.split import TEST, TRAIN, VALIDATION
 from cadenza.evaluate.variety import variety
 from cadenza.instruments import by_program
-from cadenza.notes import Notes
+from cadenza.notes import Header, Notes
 from cadenza.records import Record, Said
 from cadenza.runs.folder import PLOTS, SAMPLES, Run
-from cadenza.settings import MidiSettings
+from cadenza.settings import MidiSettings, TokenSettings
 from cadenza.tokens import Representation, Rows
 from cadenza.tokens.bins import VELOCITY_WIDTH
 
@@ -31,6 +32,7 @@ LABELS = {
     "pitches": "different pitches",
     "shift_variance": "variance of time shifts (s²)",
 }
+ALL = MidiSettings(instrument="all", drums="keep")
 NAMES = {TRAIN: "training pieces", VALIDATION: "validation pieces", TEST: "held-out pieces"}
 
 
@@ -49,20 +51,13 @@ def pictures(run: Run) -> Iterator[Drawn]:
     data, samples = run.data(), run.samples()
     tokens = data.representation
     tables = [data.tables.piece(int(index)) for index in data.training]
-    training = [tokens.decode(rows) for rows in tables]
+    facts, settings = run.facts(), run.settings()
+    header = Header("", facts.base, facts.tempo, facts.meter)
+    training = [tokens.decode(rows, header) for rows in tables]
     improvised = [midi.read(run.folder / SAMPLES / f"{sample['name']}.mid", ALL) for sample in samples]
-    yield learning_curve(run)
+    yield learning_curve(run, batches_in_epoch(data.tables.lengths(data.training), settings.batches))
     yield from vocabulary_pictures(tokens, np.concatenate(tables))
-    lengths = [tokens.note_count(rows) for rows in tables]
-    unit = "notes"
-    if tokens.vocabulary:
-        lengths, unit = [len(rows) for rows in tables], f"{tokens.unit}s"
-    yield Drawn(
-        "sequence_lengths",
-        "Lengths",
-        f"How many {unit} the training pieces have.",
-        plot.sequence_lengths(lengths, unit),
-    )
+    yield lengths(tokens, tables, settings.tokens)
     yield pitches(run, training, improvised)
     yield Drawn(
         "velocities",
@@ -71,20 +66,16 @@ def pictures(run: Run) -> Iterator[Drawn]:
         plot.velocities(counts(training, "velocity"), known(improvised, "velocity"), velocity_step(tokens)),
     )
     if len({sample["temperature"] for sample in samples}) > 1:
-        yield temperatures(tokens, samples, tables)
+        yield temperatures(tokens, samples, tables, header)
 
 
-ALL = MidiSettings(instrument="all", drums="keep")
-
-
-def learning_curve(run: Run) -> Drawn:
+def learning_curve(run: Run, epoch_steps: int) -> Drawn:
     """Training and held-out pieces against epochs: the two figures of one model."""
     evaluations = [line for line in run.log() if line["kind"] == "evaluation"]
     steps = [line for line in run.log() if line["kind"] == "step"]
     lossy = bool(run.facts().losses)
     key, unit = ("perplexity_per_token", "perplexity per event") if lossy else ("bits_per_note", "bits per note")
     parts = [part for part in NAMES if any(part in line[key] for line in evaluations)]
-    epoch_steps = evaluations[-1]["step"] / evaluations[-1]["epoch"] if evaluations else 1.0
     figure = plot.learning_curve(
         [line["epoch"] for line in evaluations],
         {NAMES[part]: [line[key].get(part, np.nan) for line in evaluations] for part in parts},
@@ -100,11 +91,11 @@ def learning_curve(run: Run) -> Drawn:
 
 def vocabulary_pictures(tokens: Representation, rows: Rows) -> Iterator[Drawn]:
     """The most frequent ids of each field and, where ids have types, how frequent these are."""
-    scored = tokens.scored(rows)
+    scored = np.ones(rows.shape, bool) if tokens.vocabulary else tokens.scored(rows)
     fields = {}
     for f, field in enumerate(tokens.fields):
         count = np.bincount(rows[scored[:, f], f], minlength=tokens.sizes[f])
-        order = np.argsort(-count, kind="stable")[:20]
+        order = np.argsort(-count, kind="stable")
         fields[field] = [(tokens.id_name(f, int(k)), int(count[k])) for k in order if count[k]]
     yield Drawn(
         "frequencies",
@@ -119,6 +110,17 @@ def vocabulary_pictures(tokens: Representation, rows: Rows) -> Iterator[Drawn]:
         yield Drawn("types", "Types of events", "How many events of each type there are.", plot.event_types(types))
 
 
+def lengths(tokens: Representation, tables: Sequence[Rows], settings: TokenSettings) -> Drawn:
+    """Notes per piece; where ids are events, events per piece within the limits."""
+    if tokens.vocabulary:
+        figure = plot.sequence_lengths(
+            [len(rows) for rows in tables], f"{tokens.unit}s", (settings.min_rows, settings.max_rows)
+        )
+    else:
+        figure = plot.sequence_lengths([tokens.note_count(rows) for rows in tables], "notes")
+    return Drawn("sequence_lengths", "Lengths", "How long the training pieces are.", figure)
+
+
 def pitches(run: Run, training: Sequence[Notes], improvised: Sequence[Notes]) -> Drawn:
     instrument = by_program(run.facts().program)
     figure = plot.pitches(
@@ -131,11 +133,13 @@ def pitches(run: Run, training: Sequence[Notes], improvised: Sequence[Notes]) ->
     return Drawn("pitches", "Pitches", caption, figure)
 
 
-def temperatures(tokens: Representation, samples: Sequence[dict[str, Any]], tables: Sequence[Rows]) -> Drawn:
+def temperatures(
+    tokens: Representation, samples: Sequence[dict[str, Any]], tables: Sequence[Rows], header: Header
+) -> Drawn:
     """The four measures of the study; the training pieces are cut to the length of the longest sample."""
     longest = max(sample["rows"] for sample in samples)
     parts = [rows[:longest] for rows in tables[:REFERENCE_PIECES]]
-    measured = [variety(tokens, rows, tokens.decode(rows)) for rows in parts]
+    measured = [variety(tokens, rows, tokens.decode(rows, header)) for rows in parts]
     reference = {key: float(np.mean([one[key] for one in measured])) for key in LABELS}
     caption = "Every dot is an improvised piece: what a higher temperature does to its variety."
     return Drawn("temperatures", "Temperatures", caption, plot.temperature_analysis(samples, LABELS, reference))
@@ -156,11 +160,11 @@ def velocity_step(tokens: Representation) -> int:
     return 1 if tokens.vocabulary else VELOCITY_WIDTH
 
 
-def write_plots(run: Run, formats: str = "svg,png", out: Path | None = None) -> Iterator[Record]:
-    """The run's pictures, into `plots/` unless another folder is given."""
+def write_plots(run: Run, formats: str = "svg,png", out: Path | None = None, keep: bool = False) -> Iterator[Record]:
+    """The run's pictures, into `plots/` unless another folder is given, where `keep` replaces nothing else."""
     kinds = export.known_formats(formats, export.PICTURES)
     for drawn in pictures(run):
-        yield from write_figure(drawn.figure, (out or run.folder / PLOTS) / drawn.stem, kinds)
+        yield from write_figure(drawn.figure, (out or run.folder / PLOTS) / drawn.stem, kinds, keep and out is not None)
 
 
 def write_figure(figure: Figure, stem: Path, kinds: Sequence[str], keep: bool = False) -> Iterator[Record]:
@@ -174,7 +178,5 @@ def plot_file(path: Path, formats: str, out: Path | None, keep: bool) -> Iterato
     notes = midi.read(path, ALL)
     shown = plot.shown_seconds(notes)
     if shown < notes.length_seconds:
-        yield Said(
-            f"{path}: the picture shows the first {shown / 60:.0f} of its {notes.length_seconds / 60:.0f} minutes."
-        )
+        yield Said(f"{path}: the picture shows the first {plot.clock(shown)} of {plot.clock(notes.length_seconds)}.")
     yield from write_figure(plot.piano_roll(notes, path.stem), (out or path.parent) / path.stem, kinds, keep)

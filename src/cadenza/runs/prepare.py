@@ -29,7 +29,7 @@ from cadenza.runs.rules import broken_rules
 from cadenza.settings import Settings, TokenSettings, validate
 from cadenza.tokens import Representation, Rows, representation
 from cadenza.tokens.contract import in_words
-from cadenza.train import Data, Plan, plan
+from cadenza.train import Data, plan
 
 
 def prepare(run: Run, source: str, settings: Settings, init: Path | None) -> Iterator[Record]:
@@ -208,11 +208,9 @@ def describe(corpus: Corpus, facts: Facts, settings: Settings) -> Iterator[Said]
 
 def warn(data: Data, kept: Sequence[Entry]) -> Iterator[Said]:
     if not any(entry.split == TEST for entry in kept):
-        yield Said(
-            "Warning: too few works to hold one out; the model is trained, but no held-out figure can be claimed."
-        )
+        yield Said("Warning: no work is held out for a test; the model is trained, but no such figure can be claimed.")
     elif not len(data.validation):
-        yield Said("Warning: there are no works for validation; the last state is kept, not the best.")
+        yield Said("Warning: no work is held out for validation; the last state is kept, not the best.")
 
 
 def resolve(settings: Settings, data: Data) -> Generator[Record, None, Settings]:
@@ -221,27 +219,31 @@ def resolve(settings: Settings, data: Data) -> Generator[Record, None, Settings]
     values = settings.model_dump()
     values["train"]["threads"] = torch.get_num_threads()
     settings = validate(values)
-    if settings.train.steps:
-        return settings
-    model = fresh_model(settings.model, data.representation, settings.train.seed).to(where)
-    weights = sum(parameter.numel() for parameter in model.parameters())
-    yield Progress("measuring the speed of training", 0, 1)
-    found = plan(model, data, settings)
-    yield Said(
-        f"{weights:,} weights; {found.rows_per_second:,.0f} rows per second on {where.type} with {report.counted(torch.get_num_threads(), 'thread')}: {found.steps:,} steps in {settings.train.minutes:g} minutes."
-    )
+    if not settings.train.steps:
+        model = fresh_model(settings.model, data.representation, settings.train.seed).to(where)
+        weights = sum(parameter.numel() for parameter in model.parameters())
+        yield Progress("measuring the speed of training", 0, 1)
+        found = plan(model, data, settings)
+        values["train"]["steps"], values["batches"]["stride_in_force"] = found.steps, found.stride
+        settings = validate(values)
+        yield Said(
+            f"{weights:,} weights; {found.rows_per_second:,.0f} rows per second on {where.type} with {report.counted(torch.get_num_threads(), 'thread')}: {found.steps:,} steps in at most {settings.train.minutes:g} minutes."
+        )
     if settings.train.epochs:
-        yield Said(in_full(settings, data, found))
-    values["train"]["steps"], values["batches"]["stride"] = found.steps, found.stride
-    return validate(values)
+        yield Said(in_full(settings, data))
+    return settings
 
 
-def in_full(settings: Settings, data: Data, found: Plan) -> str:
-    """What the asked epochs would take, and what fits."""
-    whole = settings.train.epochs * batches_in_epoch(data.tables.lengths(data.training), settings.batches)
-    rows = whole * settings.batches.size * settings.batches.rows
-    asked = f"{settings.train.epochs} epochs at stride {settings.batches.stride} are {rows / 1e6:,.1f} million row-steps, {rows / found.rows_per_second / 3600:,.1f} hours at this speed"
-    if found.stride == settings.batches.stride and found.steps == whole:
-        return f"{asked}; they fit into the minutes."
-    share = found.steps * settings.batches.size * settings.batches.rows / rows
-    return f"{asked}. Cut to fit: stride {found.stride}, {found.steps / found.epoch_steps:.1f} epochs, {share:.1%} of the whole; more --minutes bring it nearer."
+def in_full(settings: Settings, data: Data) -> str:
+    """What the asked epochs would be, and what this run makes of them."""
+    train, batches = settings.train, settings.batches
+    lengths = data.tables.lengths(data.training)
+    asked = batches_in_epoch(lengths, batches.model_copy(update={"stride_in_force": 0}))
+    rows = asked * batches.size * batches.rows if batches.stride else int(lengths.sum())
+    at = f" at stride {batches.stride}" if batches.stride else ""
+    whole = f"{train.epochs} epochs{at} are {train.epochs * rows / 1e6:,.1f} million row-steps"
+    if train.steps >= train.epochs * asked:
+        return f"{whole}, and this run makes them all."
+    stride = f"stride {batches.stride_in_force}, " if batches.stride_in_force else ""
+    epochs = train.steps / batches_in_epoch(lengths, batches)
+    return f"{whole}. Cut to fit: {stride}{epochs:.1f} epochs, {train.steps / (train.epochs * asked):.1%} of the whole; more --minutes bring it nearer."

@@ -10,6 +10,7 @@ from cadenza import audio, export, midi
 from cadenza.errors import CadenzaError
 from cadenza.evaluate.variety import variety
 from cadenza.improviser import Improviser
+from cadenza.models import device
 from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import SAMPLES, SAMPLES_LIST, Run
 from cadenza.settings import Settings
@@ -18,7 +19,8 @@ from cadenza.tokens.contract import in_words
 
 def improvise(run: Run) -> Iterator[Record]:
     """The run's own samples, as MIDI, MP3 and picture; the list of them is written last."""
-    settings, improviser = run.settings(), run.improviser()
+    settings = run.settings()
+    improviser = run.improviser(device(settings.train.device).type)
     sample, tokens = settings.sample, improviser.representation
     made = []
     for temperature in dict.fromkeys(sample.sweep) or (sample.temperature,):
@@ -51,6 +53,8 @@ def generate_files(
             yield Said(f"{prompt}: set aside {aside}.")
         if unknown := improviser.representation.unknown(notes):
             yield Said(f"{prompt}: {in_words(unknown, improviser.representation.unit)}")
+    elif opening := len(improviser.opening):
+        yield Said(f"Each piece begins with {opening} rows of a training piece; --prompt gives another beginning.")
     pieces = yield from improviser.stream(settings.sample, settings.sample.count, seed, notes)
     for number, (piece, _) in enumerate(pieces, 1):
         if not len(piece):

@@ -26,12 +26,10 @@ import numpy.typing as npt
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.tokens.contract import Mask, Representation, Rows
-from cadenza.tokens.study_grammar import StudyGrammar
+from cadenza.tokens.study_grammar import LONGEST_DURATION, LOUDEST, OFF, ON, SHIFT, VELOCITY, StudyGrammar
 
-LONGEST_GAP, LONGEST_DURATION = 300, 200
-SOFTEST, LOUDEST = 60, 100
+LONGEST_GAP, SOFTEST = 300, 60
 KINDS = ("NOTE_OFF", "NOTE_ON", "TIME_SHIFT", "VELOCITY")
-OFF, ON, SHIFT, VELOCITY = range(4)
 POSSIBLE = (
     (OFF, range(128)),
     (ON, range(128)),

@@ -34,16 +34,17 @@ def evaluate(run: Run) -> Iterator[Record]:
             f"{run.folder}: the manifest is not the one the model was trained on; restore {MANIFEST}, or train anew with another --out."
         )
     kept = run.kept()
+    test = pieces_of(kept, TEST)
     training = scored_rows(data.tables, data.training.tolist())
     drawn = np.random.default_rng(settings.train.seed).permutation(data.training)[:TRAIN_PIECES_SCORED]
     metrics: dict[str, Any] = {
         "step": improviser.step,
         "fine_tuned": (run.folder / INIT).exists(),
         "lossy": improviser.facts.losses,
-        "held_out": TEST,
+        "held_out": VALIDATION if len(data.validation) and not len(test) else TEST,
         "unit": data.representation.unit,
     }
-    for part, pieces in ((TRAIN, np.sort(drawn)), (VALIDATION, data.validation), (TEST, pieces_of(kept, TEST))):
+    for part, pieces in ((TRAIN, np.sort(drawn)), (VALIDATION, data.validation), (TEST, test)):
         metrics[part] = None
         if len(pieces):
             yield Progress(f"scoring {part}", 0, 1)
