@@ -201,13 +201,8 @@ def generate(
     from cadenza.settings import validate
 
     sampling = {
-        "seconds": seconds,
-        "temperature": temperature,
-        "top_k": top_k,
-        "top_p": top_p,
-        "min_p": min_p,
-        "count": count,
-    }
+        "seconds": seconds, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "count": count,
+    }  # fmt: skip
     settings = validate({"sample": sampling, "audio": {"soundfont": soundfont}})
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     show(generate_files(load(model, device), settings, seed, prompt, formats, out, keep=not force))
