@@ -117,6 +117,8 @@ Perplexities compare only where the events are the same, in the first two rows: 
 
 ![Bits per note against epochs for Cadenza's defaults](images/study/cadenza-learning_curve.svg)
 
+{kept(curve(ours))}
+
 ## Where the study breaks the rules
 
 Cadenza says so when it runs the preset, and in the report:
@@ -159,6 +161,14 @@ def further(held_out: Sequence[float], lowest: int) -> str:
     if held_out[-1] <= 1.005 * held_out[lowest]:
         return "In so short a run it has not risen yet."
     return "Up to the lowest point, what the network learned held for new music too; from then on it learned its pieces, not their language, and with every pass the training figure looks better while the other gets worse."
+
+
+def kept(evaluations: Sequence[Mapping[str, Any]]) -> str:
+    """When validation was lowest, and whether the network went on to learn by heart."""
+    best, last = [line for line in evaluations if line["best"]][-1], evaluations[-1]
+    if best is last:
+        return "Validation was still falling at the end."
+    return f"This network learns its pieces by heart too, if nobody looks: validation is lowest after epoch {best['epoch']:.0f} of {last['epoch']:.0f}. The state of that moment is the one that is kept and quoted."
 
 
 def full(run: Run) -> str:
