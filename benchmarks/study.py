@@ -103,17 +103,17 @@ The same notebook prints a second number, **195.83**, for twelve pieces that the
 cadenza run violin-etudes.tar.gz --preset study --files violin116.txt
 ```
 
-repeats the study: its events with all their quirks, its vocabulary, its network, optimiser, windows and sampling. The study's files were never published; this list names 116 of the same kind, one performance of each piece, and any such list will do. {budget}
+repeats the study: its events with all their quirks, its vocabulary, its network, optimiser, windows and sampling. The study's files were never published; this list names 116 of the same kind, one performance of each piece, and any such list will do. The run says what its minutes allow: *{budget}*
 
 ![Perplexity per event after each epoch, on training pieces and on held-out pieces](images/study/study-learning_curve.svg)
 
-The held-out line is lowest after epoch {evaluations[lowest]["epoch"]:.0f}, at {held_out[lowest]:.2f}. After epoch {evaluations[-1]["epoch"]:.0f} the training perplexity is {evaluations[-1]["perplexity_per_token"]["train"]:.2f} and the held-out one {held_out[-1]:.2f}. {further(held_out, lowest)} The whole study, at stride 1, would go on {full(study)} times as long.
+The held-out line is lowest after epoch {evaluations[lowest]["epoch"]:.0f}, at {held_out[lowest]:.2f}. After epoch {evaluations[-1]["epoch"]:.0f} the training perplexity is {evaluations[-1]["perplexity_per_token"]["train"]:.2f} (on as many training pieces as are held out; {figures(study)["train"]:.2f} on all) and the held-out one {held_out[-1]:.2f}. {further(held_out, lowest)} The whole study, at stride 1, would go on {full(study)} times as long.
 
 ## What to make of it
 
 {table(runs)}
 
-Perplexities compare only where the events are the same, in the first two rows: the same events, the same {events.metrics()["test"]["pieces"]} held-out files. The second row changes the network and the trainer, not the music; it keeps the state at which a part of the training pieces, held out for validation, was guessed best. The third is what `cadenza run` does if nothing is said: a row for each note with its exact time and velocity, works kept apart, validation, the best state kept. Its unit is bits per note: {test["bits_per_note"]:.2f} on unseen works, where note frequencies alone give {test["unigram"]:.2f}. The study's events have no such figure, because they do not hold the music: {study.facts().losses[0].lower()}{study.facts().losses[1:]}
+Perplexities compare only where the events are the same: in the two rows per event, with the same {events.metrics()["test"]["pieces"]} held-out files. The second of them changes the network and the trainer, not the music; it sets some of the training pieces aside for validation and keeps the state at which these were guessed best. The last row is what `cadenza run` does if nothing is said: a row for each note with its exact time and velocity, works kept apart, validation, the best state kept. Its unit is bits per note: {test["bits_per_note"]:.2f} on unseen works, where note frequencies alone give {test["unigram"]:.2f}. The study's events have no such figure, because they do not hold the music: {study.facts().losses[0].lower()}{study.facts().losses[1:]}
 
 ![Bits per note against epochs for Cadenza's defaults](images/study/cadenza-learning_curve.svg)
 
@@ -168,7 +168,7 @@ def kept(evaluations: Sequence[Mapping[str, Any]]) -> str:
     best, last = [line for line in evaluations if line["best"]][-1], evaluations[-1]
     if best is last:
         return "Validation was still falling at the end."
-    return f"This network learns its pieces by heart too, if nobody looks: validation is lowest after epoch {best['epoch']:.0f} of {last['epoch']:.0f}. The state of that moment is the one that is kept and quoted."
+    return f"This network learns its pieces by heart too, if nobody looks: validation is lowest after epoch {best['epoch']:.0f} of {last['epoch']:.0f}. The state of that moment is the one that is kept and quoted, and even there the two perplexities have parted: so few pieces are soon known."
 
 
 def full(run: Run) -> str:
