@@ -147,7 +147,7 @@ def test_a_list_with_names_that_are_not_there_says_which(cadenza: Cadenza, piece
 
 def test_a_corpus_whose_every_file_is_over_the_limit_of_events_says_so(cadenza: Cadenza, pieces: Path) -> None:
     said = sentence(cadenza("run", pieces, "--preset", "study", "--set", "tokens.max_rows=20"))
-    assert said.startswith(f"{pieces.name}: none of its 6 files can be used (6× rows over tokens.max_rows = 20)")
+    assert said.startswith(f"{pieces}: none of its 6 files can be used (6× rows over tokens.max_rows = 20)")
 
 
 def test_a_picture_of_three_hours_says_what_it_shows(cadenza: Cadenza, tmp_path: Path, smf: Midi) -> None:
@@ -155,5 +155,5 @@ def test_a_picture_of_three_hours_says_what_it_shows(cadenza: Cadenza, tmp_path:
     (tmp_path / "long.mid").write_bytes(smf.file(smf.note(60, 0, 480) + smf.note(64, end - 480, end)))
     code, said, _ = cadenza("plot", tmp_path / "long.mid", "--formats", "svg")
     assert code == 0
-    assert "the picture shows the first 10 of its 180 minutes" in said
+    assert "the picture shows the first 10:00 of 180:00" in said
     assert (tmp_path / "long.svg").exists()

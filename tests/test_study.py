@@ -193,7 +193,7 @@ def test_nothing_left_within_the_bounds_is_named(
 ) -> None:
     with pytest.raises(CadenzaError) as caught:
         prepared(tmp_path / "run", music, build(preset, tokens=bounds, train={"steps": 1}))
-    assert str(caught.value).startswith("études: none of its 14 files can be used (")
+    assert str(caught.value).startswith(f"{music}: none of its 14 files can be used (")
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -53,9 +53,9 @@ def freeze(
     with open_source(source, settings) as files:
         yield from welcome(files)
         corpus = yield from scan(files, settings)
-    if not corpus.pieces:
-        raise nothing_left(corpus)
     corpus, tokens, rows = in_rows(corpus, settings, parent)
+    if not corpus.pieces:
+        raise nothing_left(source, corpus)
     corpus = replace(corpus, entries=split_pieces(corpus.entries, settings.corpus, settings.train.seed))
     tables = Tables.of(rows)
     data = data_of(tables, tokens, corpus.kept, settings)
@@ -93,10 +93,10 @@ def welcome(files: Source) -> Iterator[Said]:
     yield Said(f"{files.name}: {len(files.files):,} music files{unlisted}{others}.")
 
 
-def nothing_left(corpus: Corpus) -> CadenzaError:
+def nothing_left(source: str, corpus: Corpus) -> CadenzaError:
     reasons = "; ".join(f"{count}× {reason}" for reason, count in report.reasons(corpus.dropped)[:3])
     return CadenzaError(
-        f"{corpus.source}: none of its {len(corpus.entries):,} files can be used ({reasons}); run cadenza inspect for each file's reason."
+        f"{source}: none of its {len(corpus.entries):,} files can be used ({reasons}); run cadenza inspect for each file's reason."
     )
 
 
@@ -105,7 +105,7 @@ def in_rows(corpus: Corpus, settings: Settings, parent: Improviser | None) -> tu
     chosen = settings.tokens.representation
     tokens = parent.representation if parent else representation(chosen, corpus.base)
     corpus, rows = usable(corpus, [tokens.encode(piece) for piece in corpus.pieces], tokens, settings.tokens)
-    if parent is None and (vocabulary := tokens.observed(np.concatenate(rows))):
+    if rows and parent is None and (vocabulary := tokens.observed(np.concatenate(rows))):
         tokens = representation(chosen, corpus.base, vocabulary)
         rows = [tokens.encode(piece) for piece in corpus.pieces]
     return corpus, tokens, rows
@@ -114,7 +114,7 @@ def in_rows(corpus: Corpus, settings: Settings, parent: Improviser | None) -> tu
 def usable(
     corpus: Corpus, rows: Sequence[Rows], tokens: Representation, settings: TokenSettings
 ) -> tuple[Corpus, list[Rows]]:
-    """Leave out the pieces whose table cannot be learned from; none left raises `CadenzaError`."""
+    """Leave out the pieces whose table cannot be learned from."""
     reasons = [why_not(table, tokens, settings) for table in rows]
     left = iter(reasons)
     entries = []
@@ -123,8 +123,6 @@ def usable(
         entries.append(replace(entry, reason=f"{entry.name}: {reason}", work=-1) if reason else entry)
     kept = [not reason for reason in reasons]
     corpus = replace(corpus, entries=entries, pieces=list(compress(corpus.pieces, kept)))
-    if not corpus.pieces:
-        raise nothing_left(corpus)
     return corpus, list(compress(rows, kept))
 
 
@@ -208,7 +206,9 @@ def describe(corpus: Corpus, facts: Facts, settings: Settings) -> Iterator[Said]
 
 def warn(data: Data, kept: Sequence[Entry]) -> Iterator[Said]:
     if not any(entry.split == TEST for entry in kept):
-        yield Said("Warning: no work is held out for a test; the model is trained, but no such figure can be claimed.")
+        yield Said(
+            "Warning: no work is held out for a test; the model is trained, but no held-out figure can be claimed."
+        )
     elif not len(data.validation):
         yield Said("Warning: no work is held out for validation; the last state is kept, not the best.")
 
