@@ -103,7 +103,7 @@ The same notebook prints a second number, **195.83**, for twelve pieces that the
 cadenza run violin-etudes.tar.gz --preset study --files violin116.txt
 ```
 
-repeats the study: its events with all their quirks, its vocabulary, its network, optimiser, windows and sampling. The study's files were never published; this list names 116 of the same kind, one performance of each piece, and any such list will do. The run says what its minutes allow: *{budget}*
+repeats the study: its events with all their quirks, its vocabulary, its network, optimiser, windows and sampling. `cadenza corpora get violin-etudes` brings the archive. The study's files were never published; this list names 116 of the same kind, one performance of each piece, and any such list will do. The run says what its minutes allow: *{budget}*
 
 ![Perplexity per event after each epoch, on training pieces and on held-out pieces](images/study/study-learning_curve.svg)
 

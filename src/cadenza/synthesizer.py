@@ -2,7 +2,8 @@
 
 The synthesizer never returns from some high notes of some instruments (with TimGM6mb: pitches 102
 and 103 of the violin, 106 to 108 of a square lead), where a sample's loop becomes shorter than one
-frame. Rendering therefore runs in a worker with a time limit; where that is broken, the notes that
+frame. It also plays every note equally loud, so notes are rendered in classes of like velocity, each
+scaled as General MIDI asks and then added. Rendering runs in a worker with a time limit; where that is broken, the notes that
 hang by themselves are found and sound an octave lower. Only the sound is touched, never the music.
 """
 
@@ -20,6 +21,10 @@ from cadenza.errors import CadenzaError
 Samples = npt.NDArray[np.float32]
 Task = tuple[symusic.Score, str, int]
 
+MARK_SECONDS = 0.01
+"""Cut from the end, where the mark would be heard."""
+CLASS = 8
+"""Velocities in a class."""
 LIMIT_SECONDS, LIMIT_SHARE = 10.0, 0.1
 PROBE_SECONDS = 2.0
 
@@ -45,7 +50,30 @@ def play(task: Task) -> Samples | None:
         synthesizer = symusic.core.Synthesizer(soundfont, sample_rate, 0)
     except RuntimeError:
         return None
-    return np.ascontiguousarray(synthesizer.render(score, True).T)
+    last = score.end()
+    mixed = np.zeros((0, 2), dtype=np.float32)
+    for loudness in sorted({note.velocity // CLASS for track in score.tracks for note in track.notes if note.velocity}):
+        played = synthesizer.render(of_class(score, loudness, last), True).T * gain(loudness)
+        if len(played) > len(mixed):
+            mixed, played = np.ascontiguousarray(played, dtype=np.float32), mixed
+        mixed[: len(played)] += played
+    return mixed[: max(0, int((score.to("second").end() - MARK_SECONDS) * sample_rate))]
+
+
+def gain(loudness: int) -> float:
+    """Amplitude of a velocity class: 40 dB per decade of velocity (General MIDI, 1991)."""
+    return float(((CLASS * loudness + CLASS / 2) / 128) ** 2)
+
+
+def of_class(score: symusic.Score, loudness: int, last: int) -> symusic.Score:
+    """The score with the notes of one velocity class only, and a last note as a mark, so that it is as long as the whole."""
+    score = score.copy()
+    for track in score.tracks:
+        notes = track.notes.numpy()
+        chosen = (notes["velocity"] // CLASS == loudness) & (notes["velocity"] > 0)
+        track.notes = symusic.Note.from_numpy(**{name: column[chosen] for name, column in notes.items()})
+    score.tracks[0].notes.append(symusic.Note(last - 1, 1, 0, CLASS * loudness))
+    return score
 
 
 def lower_hanging(score: symusic.Score, soundfont: Path, sample_rate: int) -> symusic.Score:

@@ -81,7 +81,7 @@ def verdict(evaluation: Evaluation, figure: str) -> str:
         value = f"{bits:.3f}" if figure == "bits per note" else f"{perplexity[VALIDATION]:.2f}"
         return f"validation {value} {figure}{', the best so far' if evaluation.best else ''}"
     watched = ", ".join(f"{part} {value:.2f}" for part, value in perplexity.items())
-    return f"epoch {evaluation.epoch:.1f}, perplexity: {watched}"
+    return f"epoch {evaluation.epoch:.1f}, perplexity: {watched}" if watched else "nothing is held out to judge it by"
 
 
 def finish(records: Generator[Any, None, Result], to: Console = console) -> Result:

@@ -30,7 +30,9 @@ def token_frequencies(fields: Mapping[str, Sequence[tuple[str, int]]], total: in
     height = ABOVE + rows * panel_height + (rows - 1) * 10 + 6
     with matplotlib.rc_context(theme.STYLE):
         figure = theme.blank(WIDTH, height / 72)
-        theme.head(figure, f"Most frequent values in {total:,} {'events' if columns == 1 else 'rows'}")
+        theme.head(
+            figure, f"Most frequent of {total:,} events" if columns == 1 else f"Most frequent values in {total:,} rows"
+        )
         width = (72 * WIDTH - 2 * theme.EDGE - (columns - 1) * 14) / columns
         for k, (field, values) in enumerate(panels.items()):
             left = theme.EDGE + (k % columns) * (width + 14)

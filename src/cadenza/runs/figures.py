@@ -50,6 +50,9 @@ def evaluate(run: Run) -> Iterator[Record]:
             yield Progress(f"scoring {part}", 0, 1)
             metrics[part] = measure(improviser, data, pieces, [kept[index] for index in pieces], training)
             yield Said(in_words(part, metrics))
+    held = metrics[metrics["held_out"]]
+    if held and held["perplexity_per_token"] >= held["unigram_perplexity"]:
+        yield Said("Warning: on held-out pieces the model is no better than the frequencies of notes alone.")
     run.write(METRICS, json.dumps(metrics, indent=1).encode())
 
 

@@ -46,6 +46,8 @@ def generate_files(
 ) -> Iterator[Record]:
     """Improvise and write every piece in every format."""
     kinds = export.known_formats(formats)
+    if set(kinds) & set(export.SOUNDS):
+        audio.soundfont(settings.audio)
     notes = None
     if prompt is not None:
         notes, aside = improviser.read_prompt(prompt)
@@ -112,4 +114,5 @@ def render_file(path: Path, stem: Path, kinds: Sequence[str], settings: Settings
     for kind in kinds:
         data = audio.encode(samples, kind, settings.audio)
         written = export.write(stem.with_name(f"{stem.name}.{kind}"), data, keep)
-        yield Said(f"Wrote {written} ({len(samples) / settings.audio.sample_rate:.1f} s)")
+        silent = "" if audio.peak(samples) else "; silent: the soundfont lacks its notes"
+        yield Said(f"Wrote {written} ({len(samples) / settings.audio.sample_rate:.1f} s{silent})")
