@@ -25,7 +25,7 @@ MARK_SECONDS = 0.01
 """Cut from the end, where the mark would be heard."""
 CLASS = 8
 """Velocities in a class."""
-LIMIT_SECONDS, LIMIT_SHARE = 10.0, 0.1
+LIMIT_SECONDS, LIMIT_SHARE = 10.0, 0.5
 PROBE_SECONDS = 2.0
 
 
