@@ -157,3 +157,8 @@ def test_a_picture_of_three_hours_says_what_it_shows(cadenza: Cadenza, tmp_path:
     assert code == 0
     assert "the picture shows the first 10:00 of 180:00" in said
     assert (tmp_path / "long.svg").exists()
+
+
+def test_a_run_in_the_folder_of_its_music_is_refused(cadenza: Cadenza, pieces: Path) -> None:
+    said = sentence(cadenza("run", pieces, "--out", pieces))
+    assert said == f"{pieces}: a run must not lie in the folder of its music; pass another --out."

@@ -44,10 +44,10 @@ def train(
 ) -> Generator[Record, None, Run]:
     """Prepare the folder and train; an existing run is continued only with `resume`."""
     run = Run(out)
-    if Path(source).is_dir() and Path(source).resolve() == out.resolve():
-        raise CadenzaError(f"{out}: a run must not lie in the folder of its music; pass another --out.")
     if run.prepared and not resume:
         raise CadenzaError(f"{out}: there is a run here already; pass --resume to go on with it, or another --out.")
+    if Path(source).is_dir() and Path(source).resolve() == out.resolve():
+        raise CadenzaError(f"{out}: a run must not lie in the folder of its music; pass another --out.")
     if settings.train.threads:
         torch.set_num_threads(settings.train.threads)
     if run.trained:
