@@ -2,9 +2,10 @@
 
 The synthesizer never returns from some high notes of some instruments (with TimGM6mb: pitches 102
 and 103 of the violin, 106 to 108 of a square lead), where a sample's loop becomes shorter than one
-frame. It also plays every note equally loud, so notes are rendered in classes of like velocity, each
-scaled as General MIDI asks and then added. Rendering runs in a worker with a time limit; where that is broken, the notes that
-hang by themselves are found and sound an octave lower. Only the sound is touched, never the music.
+frame. Rendering therefore runs in a worker with a time limit; where that is broken, the notes that
+hang by themselves are found and sound an octave lower. It also plays every note equally loud, so
+notes are rendered in classes of like velocity, each scaled by the square of its velocity, and then
+added. Only the sound is touched, never the music.
 """
 
 from __future__ import annotations
@@ -61,12 +62,12 @@ def play(task: Task) -> Samples | None:
 
 
 def gain(loudness: int) -> float:
-    """Amplitude of a velocity class: 40 dB per decade of velocity (General MIDI, 1991)."""
+    """Amplitude of a velocity class: the square of its middle velocity, 1 at 128."""
     return float(((CLASS * loudness + CLASS / 2) / 128) ** 2)
 
 
 def of_class(score: symusic.Score, loudness: int, last: int) -> symusic.Score:
-    """The score with the notes of one velocity class only, and a last note as a mark, so that it is as long as the whole."""
+    """The score with the notes of one velocity class only; a last note marks the length of the whole."""
     score = score.copy()
     for track in score.tracks:
         notes = track.notes.numpy()

@@ -24,7 +24,6 @@ from cadenza.settings import MidiSettings, TokenSettings
 from cadenza.tokens import Representation, Rows
 from cadenza.tokens.bins import VELOCITY_WIDTH
 
-CURVE = "learning_curve"
 REFERENCE_PIECES = 50
 LABELS = {
     "unique": "different rows",
@@ -85,8 +84,8 @@ def learning_curve(run: Run, epoch_steps: int) -> Drawn:
         if lossy
         else ([line["step"] / epoch_steps for line in steps], [line["bits_per_note"] for line in steps]),
     )
-    caption = f"{unit.capitalize()} on the same pieces after every evaluation, against passes over the training music; lower is better."
-    return Drawn(CURVE, "How it learned", caption, figure)
+    caption = f"{unit.capitalize()} after every evaluation, on the held-out pieces and at most as many training pieces, against passes over the training music; lower is better."
+    return Drawn("learning_curve", "How it learned", caption, figure)
 
 
 def vocabulary_pictures(tokens: Representation, rows: Rows) -> Iterator[Drawn]:
