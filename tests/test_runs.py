@@ -366,13 +366,13 @@ def test_a_real_interrupt_says_how_to_resume_and_resuming_finishes(pieces: Path,
     assert process.returncode == 130
     assert "--resume" in err
     assert "Traceback" not in err
-    step = open_run(tmp_path / "run").saved_step()
+    step = open_run(tmp_path / "run").log()[-1]["step"]
     assert 0 < step < 4000
     config = tmp_path / "run/config.toml"
     config.write_text(config.read_text().replace("steps = 4000", f"steps = {step + 5}"))
     code, _, err = cadenza(*arguments, "--resume")
     assert code == 0, err
-    assert open_run(tmp_path / "run").saved_step() == step + 5
+    assert open_run(tmp_path / "run").log()[-1]["step"] == step + 5
 
 
 def small_disk(folder: Path, kilobytes: int) -> None:

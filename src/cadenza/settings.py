@@ -62,6 +62,12 @@ class CorpusSettings(Section):
     split_by: Literal["work", "file"] = Field(
         "work", description="What stays together in a split; by file, one work may be in several parts."
     )
+    folds: int = Field(
+        5,
+        ge=0,
+        le=20,
+        description="At most so many leave-works-out folds, where a test part would not hold one work; 0 always splits.",
+    )
     workers: int = Field(0, ge=0, description="Reading processes; 0 takes one per core.")
 
 

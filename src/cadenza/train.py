@@ -23,7 +23,7 @@ from torch import Tensor
 from cadenza.batches import Batch, Tables, batches_in_epoch, training_batches
 from cadenza.corpus.split import VALIDATION
 from cadenza.errors import CadenzaError
-from cadenza.likelihood import score
+from cadenza.likelihood import Score, score
 from cadenza.models import Model
 from cadenza.records import Evaluation, Step
 from cadenza.settings import Settings
@@ -57,8 +57,10 @@ class Data:
 class Trainer:
     """A model on its way; `records` moves it forward, `tensors` and `restore` save and load it."""
 
-    def __init__(self, model: Model, data: Data, settings: Settings, steps: int) -> None:
+    def __init__(self, model: Model, data: Data, settings: Settings, steps: int, last: int = 0) -> None:
+        """`last` is the step to stop after, on a schedule of `steps`; 0 goes to its end."""
         self.model, self.data, self.settings, self.steps = model, data, settings, steps
+        self.last = last or steps
         train = settings.train
         self.optimiser: torch.optim.Optimizer = OPTIMISERS[train.optimiser](
             model.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
@@ -68,14 +70,18 @@ class Trainer:
         self.best_bits = math.inf
         self.best_step = 0
         self.evaluated_step = 0
+        self.scores: dict[str, Score] = {}
         self.best = copy.deepcopy(model.state_dict())
         self.device = next(model.parameters()).device
 
     def records(self) -> Iterator[Step | Evaluation]:
-        """Train to the last step; an evaluation follows the steps due for one and the last step."""
+        """Train to the last step; an evaluation follows the steps due for one and the last step.
+
+        `scores` are those of the evaluation that was yielded last.
+        """
         if self._due():  # stopped between a step and its evaluation
             yield self._evaluate()
-        for batch in islice(stream(self.data, self.settings, self.step), self.steps - self.step):
+        for batch in islice(stream(self.data, self.settings, self.step), self.last - self.step):
             yield self._update(batch)
             if self._due():
                 yield self._evaluate()
@@ -84,7 +90,7 @@ class Trainer:
         """Whether this step is to be evaluated and has not been; none is so close to the last."""
         every = max(1, self.steps // self.settings.train.evaluations)
         regular = self.step % every == 0 and self.steps - self.step > every // 2
-        return self.step > self.evaluated_step and (regular or self.step == self.steps)
+        return self.step > self.evaluated_step and (regular or self.step == self.last)
 
     def _update(self, batch: Batch) -> Step:
         train = self.settings.train
@@ -120,7 +126,7 @@ class Trainer:
         """Without validation pieces the last state counts as the best."""
         data = self.data
         parts = {VALIDATION: data.validation, **data.watched}
-        scores = {
+        self.scores = scores = {
             part: score(self.model, data.tables, data.representation, pieces)
             for part, pieces in parts.items()
             if len(pieces)

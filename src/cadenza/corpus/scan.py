@@ -29,7 +29,10 @@ BEATS_SHARE = 0.8
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of the manifest: a piece that is kept (`reason` empty) or a file left out."""
+    """One line of the manifest: a piece that is kept (`reason` empty) or a file left out.
+
+    `fold` is the fold that holds the piece out, where all pieces train and folds give the figures.
+    """
 
     name: str
     sha256: str = ""
@@ -40,6 +43,7 @@ class Entry:
     set_aside: str = ""
     work: int = -1
     split: str = ""
+    fold: int = -1
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,16 @@
-"""Works (or, if asked, files) to training, validation and test; no work is then in two of them."""
+"""Works (or, if asked, files) to training, validation and test; no work is then in two of them.
+
+A corpus of so few works that the test part would not hold one is not split but dealt into folds: each
+fold is held out from a model of its own, and the delivered model trains on everything.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from cadenza.corpus.scan import Entry
 from cadenza.settings import CorpusSettings
@@ -12,15 +18,49 @@ from cadenza.settings import CorpusSettings
 TRAIN, VALIDATION, TEST = PARTS = "train", "validation", "test"
 
 
-def split_pieces(entries: list[Entry], settings: CorpusSettings, seed: int) -> list[Entry]:
-    """Give every kept entry its part.
+def split_pieces(entries: Sequence[Entry], settings: CorpusSettings, seed: int) -> list[Entry]:
+    """Give every kept entry its part, and its fold where there are folds."""
+    kept = [entry for entry in entries if not entry.reason]
+    works, place, sizes = np.unique([entry.work for entry in kept], return_inverse=True, return_counts=True)
+    if 2 <= len(works) < works_to_split(settings):
+        dealt = deal(sizes, min(settings.folds, len(works)), seed)
+        parts, folds = [TRAIN] * len(kept), dealt[place].tolist()
+    else:
+        parts, folds = parts_of(kept, settings, seed), [-1] * len(kept)
+    given = iter(zip(parts, folds, strict=True))
+    changed = []
+    for entry in entries:
+        part, fold = ("", -1) if entry.reason else next(given)
+        changed.append(replace(entry, split=part, fold=fold))
+    return changed
+
+
+def works_to_split(settings: CorpusSettings) -> float:
+    """The number of works from which the test part holds at least one; fewer are dealt into folds."""
+    if settings.folds < 2 or settings.split_by != "work" or not (settings.test and settings.validation):
+        return 0
+    return 1 / settings.test
+
+
+def deal(sizes: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.int64]:
+    """A fold for every work, shape (W,): the largest first, each to the fold that has fewest pieces."""
+    order = np.random.default_rng([seed, len(sizes)]).permutation(len(sizes))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    fold, filled = np.zeros(len(sizes), dtype=np.int64), np.zeros(folds, dtype=np.int64)
+    for work in order.tolist():
+        fold[work] = int(filled.argmin())
+        filled[fold[work]] += sizes[work]
+    return fold
+
+
+def parts_of(kept: Sequence[Entry], settings: CorpusSettings, seed: int) -> list[str]:
+    """A part for every kept entry.
 
     Works are shuffled; the largest trains; then test and validation each take works until they hold
     their share of the pieces (at least one each from three works on, a test work alone from two).
     One work is all training: then there is no held-out figure to claim. By file, each file counts as
     a work of its own.
     """
-    kept = [entry for entry in entries if not entry.reason]
     group = [entry.work for entry in kept] if settings.split_by == "work" else list(range(len(kept)))
     works, sizes = np.unique(group, return_counts=True)
     order = np.random.default_rng([seed, len(works)]).permutation(len(works))
@@ -34,5 +74,4 @@ def split_pieces(entries: list[Entry], settings: CorpusSettings, seed: int) -> l
             place = free.pop()
             parts[int(works[place])] = part
             taken += sizes[place]
-    part_of = iter([parts[number] for number in group])
-    return [entry if entry.reason else replace(entry, split=next(part_of)) for entry in entries]
+    return [parts[number] for number in group]

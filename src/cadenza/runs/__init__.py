@@ -15,11 +15,13 @@ from cadenza.errors import CadenzaError
 from cadenza.records import Record, Said
 from cadenza.runs.figures import evaluate
 from cadenza.runs.fit import fit
-from cadenza.runs.folder import CONFIG, METRICS, REPORT, SAMPLES_LIST, Run, open_run
+from cadenza.runs.folder import CHOICE, CONFIG, METRICS, REPORT, SAMPLES_LIST, Run, open_run
+from cadenza.runs.folds import cross_validate
 from cadenza.runs.page import write_report
 from cadenza.runs.pictures import write_plots
 from cadenza.runs.prepare import prepare
 from cadenza.runs.results import improvise
+from cadenza.runs.verify import verify
 from cadenza.settings import Settings
 
 
@@ -54,9 +56,12 @@ def train(
         yield Said(f"{out} is trained to its last step; to train longer, begin another run with this one as --init.")
     elif run.prepared:
         yield Said(f"Going on with {out}, by its own {CONFIG}; settings given now are not used.")
+        yield from verify(run)
     else:
         yield from prepare(run, source, settings, init)
     if not run.trained:
+        if run.folds() and not (run.folder / CHOICE).exists():
+            yield from cross_validate(run)
         yield from fit(run)
     return run
 

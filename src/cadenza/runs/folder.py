@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from cadenza import export
 from cadenza.batches import Tables
 from cadenza.corpus.scan import Entry
-from cadenza.corpus.split import PARTS, TEST, TRAIN
+from cadenza.corpus.split import PARTS, TEST, TRAIN, VALIDATION
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Facts, Improviser, facts_from, load_improviser
 from cadenza.settings import Settings, read_toml, validate
@@ -27,6 +27,7 @@ INIT, MODEL, STATE = "init.safetensors", "model.safetensors", "state.safetensors
 LOG, TIMINGS, METRICS = "log.jsonl", "timings.jsonl", "metrics.json"
 SAMPLES, SAMPLES_LIST, PLOTS, REPORT = "samples", "samples/samples.json", "plots", "report.html"
 ORIGIN, DERIVED = "corpus/origin.json", "corpus/derived.json"
+CHOICE, JUDGEMENT, NEAREST = "folds/choice.json", "judgement.json", "samples/nearest"
 
 WATCHED_PIECES = 16
 """At most so many training pieces are scored at every evaluation, for the curve; it is time not spent on training."""
@@ -44,7 +45,22 @@ class Run:
 
     @property
     def trained(self) -> bool:
-        return (self.folder / MODEL).exists() and self.evaluated_step() >= self.settings().train.steps
+        """Whether the delivered model has come to its last step."""
+        if self.folds() and not (self.folder / CHOICE).exists():
+            return False
+        return (self.folder / MODEL).exists() and self.evaluated_step() >= self.last_step()
+
+    def last_step(self) -> int:
+        """The step at which the delivered model is finished; folds, where there are any, have chosen it."""
+        return int(self.choice()["step"]) if self.folds() else self.settings().train.steps
+
+    def folds(self) -> int:
+        """Into how many folds the pieces are dealt; 0 where they are split."""
+        return 1 + max((entry.fold for entry in self.kept()), default=-1)
+
+    def choice(self) -> dict[str, Any]:
+        """The step that the folds chose for the delivered model, and the step at which each fold is read."""
+        return self._json(CHOICE)
 
     def settings(self) -> Settings:
         return validate(read_toml(self.folder / CONFIG))
@@ -78,15 +94,25 @@ class Run:
     def data(self) -> Data:
         return data_of(self.tables(), self.representation(), self.kept(), self.settings())
 
+    def fold_data(self, fold: int) -> Data:
+        """A fold is held out as validation, the others train."""
+        entries = [replace(entry, split=VALIDATION if entry.fold == fold else TRAIN) for entry in self.kept()]
+        return data_of(self.tables(), self.representation(), entries, self.settings())
+
     def improviser(self, device_name: str = "cpu") -> Improviser:
         return load_improviser(self.folder / MODEL, device_name)
 
-    def log(self) -> list[dict[str, Any]]:
-        path = self.folder / LOG
+    def log(self, place: str = "") -> list[dict[str, Any]]:
+        """The log of the delivered model, or of the training whose folder is `place`."""
+        path = self.folder / place / LOG
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def metrics(self) -> dict[str, Any]:
         return self._json(METRICS)
+
+    def judgement(self) -> dict[str, Any] | None:
+        """What the improvised pieces are like beside human ones, once that has been measured."""
+        return self._json(JUDGEMENT) if (self.folder / JUDGEMENT).exists() else None
 
     def origin(self) -> dict[str, Any]:
         """The source and the model it began from, as they were given."""
@@ -100,22 +126,14 @@ class Run:
         """Name, temperature, length and variety of each of the run's own pieces."""
         return list(json.loads(self.read(SAMPLES_LIST))) if (self.folder / SAMPLES_LIST).exists() else []
 
-    def saved_step(self) -> int:
-        """The last step whose state is on disk."""
-        return self._progress()[0]
-
-    def evaluated_step(self) -> int:
+    def evaluated_step(self, place: str = "") -> int:
         """The last step whose evaluation is on disk."""
-        return self._progress()[1]
-
-    def _progress(self) -> tuple[int, int]:
-        path = self.folder / STATE
+        path = self.folder / place / STATE
         if not path.exists():
-            return 0, 0
+            return 0
         try:
             with safe_open(path, "np") as file:
-                step, evaluated = file.get_tensor("progress")[:2]
-                return int(step), int(evaluated)
+                return int(file.get_tensor("progress")[1])
         except (SafetensorError, OSError) as error:
             raise self._damaged(STATE, error) from None
 

@@ -26,6 +26,7 @@ from cadenza.notes import pitch_name
 from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import CONFIG, CORPUS, DERIVED, FACTS, INIT, MANIFEST, ORIGIN, Run, data_of
 from cadenza.runs.rules import broken_rules
+from cadenza.runs.verify import digests
 from cadenza.settings import Settings, TokenSettings, validate
 from cadenza.tokens import Representation, Rows, representation
 from cadenza.tokens.contract import in_words
@@ -71,8 +72,8 @@ def freeze(
     (run.folder / INIT).unlink(missing_ok=True)
     if init is not None:
         run.write(INIT, init.read_bytes())
-    run.write(ORIGIN, json.dumps({"source": source, "init": str(init) if init else None}).encode())
-    settings = yield from resolve(settings, data)
+    run.write(ORIGIN, json.dumps(origin_of(run, source, init)).encode())
+    settings = yield from resolve(settings, data, 1 + run.folds())
     run.write(DERIVED, json.dumps(derived, indent=1).encode())
     run.write(CONFIG, tomli_w.dumps(settings.model_dump()).encode())
 
@@ -84,6 +85,13 @@ def save(run: Run, corpus: Corpus, facts: Facts, tables: Tables) -> None:
         out = BytesIO()
         np.save(out, array)
         run.write(f"{CORPUS}/{name}", out.getvalue())
+
+
+def origin_of(run: Run, source: str, init: Path | None) -> dict[str, str | None]:
+    """Where the run comes from, as it was given and where that is, and the digests of what is frozen."""
+    here = str(Path(source).resolve()) if Path(source).exists() else source
+    parent = str(init) if init else None
+    return {"source": source, "found_at": here, "init": parent, **digests(run)}
 
 
 def welcome(files: Source) -> Iterator[Said]:
@@ -199,12 +207,19 @@ def describe(corpus: Corpus, facts: Facts, settings: Settings) -> Iterator[Said]
     if facts.vocabulary:
         yield Said(f"Vocabulary: {len(facts.vocabulary):,} events. {facts.losses}")
     split = Counter(entry.split for entry in corpus.kept)
+    if folds := 1 + max(entry.fold for entry in corpus.kept):
+        yield Said(
+            f"Too few works for a test part: each of {folds} folds of works is held out from a training of its own, and the model that is kept learns from all pieces."
+        )
+        return
     yield Said(
         f"Split by {settings.corpus.split_by}: {split[TRAIN]:,} pieces for training, {split[VALIDATION]:,} for validation, {split[TEST]:,} for the test."
     )
 
 
 def warn(data: Data, kept: Sequence[Entry]) -> Iterator[Said]:
+    if any(entry.fold >= 0 for entry in kept):
+        return
     if not any(entry.split == TEST for entry in kept):
         yield Said(
             "Warning: no work is held out for a test; the model is trained, but no held-out figure can be claimed."
@@ -213,21 +228,22 @@ def warn(data: Data, kept: Sequence[Entry]) -> Iterator[Said]:
         yield Said("Warning: no work is held out for validation; the last state is kept, not the best.")
 
 
-def resolve(settings: Settings, data: Data) -> Generator[Record, None, Settings]:
-    """Settle what depends on this machine: device, threads, steps, stride."""
+def resolve(settings: Settings, data: Data, trainings: int) -> Generator[Record, None, Settings]:
+    """Settle what depends on this machine: device, threads, steps, stride; the trainings share the minutes."""
     where = device(settings.train.device)
     values = settings.model_dump()
+    share = settings.train.model_copy(update={"minutes": settings.train.minutes / trainings})
     values["train"]["threads"] = torch.get_num_threads()
     settings = validate(values)
     if not settings.train.steps:
         model = fresh_model(settings.model, data.representation, settings.train.seed).to(where)
         weights = sum(parameter.numel() for parameter in model.parameters())
         yield Progress("measuring the speed of training", 0, 1)
-        found = plan(model, data, settings)
+        found = plan(model, data, settings.model_copy(update={"train": share}))
         values["train"]["steps"], values["batches"]["stride_in_force"] = found.steps, found.stride
         settings = validate(values)
         yield Said(
-            f"{weights:,} weights; {found.rows_per_second:,.0f} rows per second on {where.type} with {report.counted(torch.get_num_threads(), 'thread')}: {found.steps:,} steps in at most {settings.train.minutes:g} minutes."
+            f"{weights:,} weights; {found.rows_per_second:,.0f} rows per second on {where.type} with {report.counted(torch.get_num_threads(), 'thread')}: {found.steps:,} steps in at most {share.minutes:.3g} minutes{f' for each of {trainings} trainings' if trainings > 1 else ''}."
         )
     if settings.train.epochs:
         yield Said(in_full(settings, data))
