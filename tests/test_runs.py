@@ -22,6 +22,7 @@ from cadenza.runs.folder import Run
 from cadenza.settings import Settings, build
 
 TINY: dict[str, Any] = {
+    "corpus": {"folds": 0},
     "model": {"layers": 1, "width": 16},
     "batches": {"rows": 32, "size": 4},
     "train": {"steps": 12, "evaluations": 3, "threads": 1},
@@ -348,6 +349,8 @@ def test_a_real_interrupt_says_how_to_resume_and_resuming_finishes(pieces: Path,
         "tiny",
         "--set",
         "train.steps=4000",
+        "--set",
+        "corpus.folds=0",
         "--set",
         "sample.seconds=3",
     ]

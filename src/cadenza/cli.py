@@ -170,6 +170,32 @@ def evaluate(run: RunArgument) -> None:
 
 
 @app.command()
+def compare(
+    runs_: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders with the same manifest.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
+) -> None:
+    """Put the held-out figures of runs on the same split side by side, with intervals of the differences."""
+    from cadenza import runs, terminal
+
+    found = runs.compare([runs.open_run(folder) for folder in runs_])
+    if as_json:
+        print(json.dumps(found, indent=1))
+    else:
+        terminal.show_comparison(found)
+
+
+@app.command()
+def reproduce(
+    run: RunArgument,
+    out: Annotated[Path | None, typer.Option("--out", help="The new folder; RUN-reproduced unless given.")] = None,
+) -> None:
+    """Do a run again from its saved settings and step counts, and say which figures match."""
+    from cadenza import runs
+
+    show(runs.reproduce(runs.open_run(run), out or run.with_name(f"{run.resolve().name}-reproduced")))
+
+
+@app.command()
 def generate(
     model: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="A run folder or a model file.")],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many pieces.")] = 1,

@@ -181,6 +181,25 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
         console.print(metrics["lossy"])
 
 
+def show_comparison(found: Mapping[str, Any]) -> None:
+    """A row per run, the first one being what the others are measured against."""
+    console.print(
+        f"{found['part']}: {found['pieces']:,} pieces of {found['works']:,} works; {found['unit']} at {found['resolution']}, lower is better; "
+        f"Markov model {found['markov']:.3f}"
+    )
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("run", found["unit"], "95 % interval", "difference", "95 % interval", "verdict"):
+        table.add_column(name, justify="left" if name in ("run", "verdict") else "right")
+    for number, one in enumerate(found["runs"]):
+        interval, change = (
+            ("–".join(f"{end:.3f}" for end in one["interval"] or ()) or "one work"),
+            one["difference_interval"],
+        )
+        differs = ("", "", "") if not number else (f"{one['difference']:+.3f}", f"{change[0]:+.3f} to {change[1]:+.3f}" if change else "", one["verdict"])  # fmt: skip
+        table.add_row(one["run"], f"{one['bits']:.3f}", interval, *differs)
+    console.print(table)
+
+
 def show_corpora(known: Mapping[str, tuple[catalogue.Corpus, Path | None]]) -> None:
     for name, (corpus, path) in known.items():
         console.print(
