@@ -18,7 +18,7 @@ Shapes: P pieces, N rows, F fields, V ids of a field, E scored ids of one field.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -137,7 +137,7 @@ def classes(counts: Counts) -> Integers:
 
 
 def first_weights() -> Floats:
-    """n / (n + t) in the middle of each class, after Moffat (1990)."""
+    """The escape n / (n + t) in the middle of each class, after Moffat (1990)."""
     ratio = np.repeat(2 ** ((np.arange(RATIO_CLASSES) + 0.5) / 2), KIND_CLASSES)
     return np.append(0.0, ratio / (ratio + 1))
 
@@ -197,7 +197,7 @@ class MarkovModel:
     @property
     def orders(self) -> dict[str, int]:
         """How many notes back the prediction of each field looks."""
-        return {name: max((reach(view, self.representation.fields.index(name)) for view in views)) for name, views in self.views.items()}  # fmt: skip
+        return {name: max(reach(view, self.representation.fields.index(name)) for view in views) for name, views in self.views.items()}  # fmt: skip
 
 
 def reach(view: View, f: int) -> int:
@@ -206,9 +206,7 @@ def reach(view: View, f: int) -> int:
     return max([int(view.steps), *lags])
 
 
-def fit(
-    representation: Representation, training: Sequence[Rows], validation: Sequence[Rows] = ()
-) -> MarkovModel:
+def fit(representation: Representation, training: Sequence[Rows], validation: Sequence[Rows] = ()) -> MarkovModel:
     """Count the training pieces; choose views and weights on the validation pieces alone."""
     return outcome(fitting(representation, training, validation))
 
