@@ -113,7 +113,7 @@ The held-out line is lowest after epoch {evaluations[lowest]["epoch"]:.0f}, at {
 
 {table(runs)}
 
-Perplexities compare only where the events are the same: in the two rows per event, with the same {events.metrics()["test"]["pieces"]} held-out files. The second of them changes the network and the trainer, not the music; it sets some of the training pieces aside for validation and keeps the state at which these were guessed best. The last row is what `cadenza run` does if nothing is said: a row for each note with its exact time and velocity, works kept apart, validation, the best state kept. Its unit is bits per note: {test["bits_per_note"]:.2f} on unseen works, where note frequencies alone give {test["unigram"]:.2f}. The study's events have no such figure, because they do not hold the music: {study.facts().losses[0].lower()}{study.facts().losses[1:]}
+Perplexities compare only where the events are the same: in the two rows per event, with the same {events.metrics()["test"]["pieces"]} held-out files. The second of them changes the network and the trainer, not the music; it sets some of the training pieces aside for validation and keeps the state at which these were guessed best. The last row is what `cadenza run` does if nothing is said: a row for each note with its exact time and velocity, works kept apart, validation, the best state kept. Its unit is bits per note: {test["bits_per_note"]:.2f} on unseen works, where note frequencies alone give {test["baselines"]["unigram"]["bits_per_note"]:.2f}. The study's events have no such figure, because they do not hold the music: {study.facts().losses[0].lower()}{study.facts().losses[1:]}
 
 ![Bits per note against epochs for Cadenza's defaults](images/study/cadenza-learning_curve.svg)
 

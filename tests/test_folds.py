@@ -89,7 +89,7 @@ def test_where_a_split_works_or_is_asked_for_there_are_no_folds(works: int, sett
 
 def test_a_file_left_out_is_in_no_fold() -> None:
     entries = split_pieces([Entry("bad.mid", reason="bad.mid: damaged."), *kept([1, 1])], CorpusSettings(), 0)
-    assert [(entry.split, entry.fold) for entry in entries][0] == ("", -1)
+    assert next((entry.split, entry.fold) for entry in entries) == ("", -1)
 
 
 # Choosing

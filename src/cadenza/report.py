@@ -129,8 +129,8 @@ def notices(metrics: Mapping[str, Any]) -> list[Notice]:
         text = "The works below were held out from this run, but nothing is known here of what the model it began from had seen. Where the two overlap, the figures flatter."
         found.append(Notice("Fine-tuned.", text))
     by_heart = train and learned_by_heart(train, held, bool(lossy))
-    measure, baseline = ("perplexity_per_token", "unigram_perplexity") if lossy else ("bits_per_note", "unigram")
-    if held[measure] >= held[baseline]:
+    measure = "perplexity_per_token" if lossy else "bits_per_note"
+    if held[measure] >= held["baselines"]["unigram"][measure]:
         text = "On unseen pieces it is no better than the bare frequencies of notes."
         found.append(Notice("The model has not learned yet.", text + ("" if by_heart else " Give it more minutes or more music.")))  # fmt: skip
     if by_heart:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -151,31 +151,26 @@ def in_words(value: object) -> str:
 
 
 def show_metrics(metrics: Mapping[str, Any]) -> None:
-    """A row per figure, a column per part; no bits per note where the representation loses notes."""
-    unit = metrics["unit"]
-    figures: list[tuple[str, Callable[[Mapping[str, Any]], str]]] = [
-        ("works", lambda part: f"{part['works']:,}"),
-        ("pieces", lambda part: f"{part['pieces']:,}"),
-        ("notes", lambda part: f"{part['notes']:,}"),
-        (f"perplexity per {unit}", lambda part: f"{part['perplexity_per_token']:.2f}"),
-        ("  unigram", lambda part: f"{part['unigram_perplexity']:.2f}"),
-        ("  uniform", lambda part: f"{part['uniform_perplexity']:.2f}"),
-    ]
-    if not metrics["lossy"]:
-        figures += [
-            ("bits per note", lambda part: f"{part['bits_per_note']:.3f}"),
-            ("  95 % interval", lambda part: "–".join(f"{end:.2f}" for end in part["interval"] or ()) or "one work"),
-            ("  unigram", lambda part: f"{part['unigram']:.2f}"),
-            ("  uniform", lambda part: f"{part['uniform']:.2f}"),
-            ("bits per second", lambda part: f"{part['bits_per_second']:.1f}"),
-        ]
-    parts = {part: metrics[part] for part in PARTS if metrics[part]}
+    """A row per figure and model, a column per part; no bits per note where the representation loses notes."""
+    parts = [metrics[part] for part in PARTS if metrics[part]]
     table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("")
-    for part in parts:
-        table.add_column(part, justify="right")
-    for name, figure in figures:
-        table.add_row(name, *(figure(part) for part in parts.values()))
+    for part in PARTS:
+        if metrics[part]:
+            table.add_column(part, justify="right")
+    for key in ("works", "pieces", "notes"):
+        table.add_row(key, *(f"{part[key]:,}" for part in parts))
+    shown = [(f"perplexity per {metrics['unit']}", "perplexity_per_token", 2)]
+    if not metrics["lossy"]:
+        shown += [("bits per note", "bits_per_note", 3), (f"bits per note at {metrics['resolution']}", "bits_per_note_on_grid", 3), ("bits per second", "bits_per_second", 1)]  # fmt: skip
+    for title, figure, decimals in shown:
+        table.add_section()
+        for name, rows in models_of(title, parts).items():
+            table.add_row(name, *(f"{row[figure]:.{decimals}f}" for row in rows))
+            if name == title or "Markov" in name:
+                table.add_row("  95 % interval" if name == title else "    95 % interval", *(in_range(row["intervals"], figure, decimals) for row in rows))  # fmt: skip
+    if not metrics["lossy"]:
+        table.add_row("bits per note less than Markov", *(difference(part["versus_markov"]) for part in parts))
     console.print(table)
     if metrics["lossy"]:
         console.print(metrics["lossy"])
@@ -184,20 +179,40 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
 def show_comparison(found: Mapping[str, Any]) -> None:
     """A row per run, the first one being what the others are measured against."""
     console.print(
-        f"{found['part']}: {found['pieces']:,} pieces of {found['works']:,} works; {found['unit']} at {found['resolution']}, lower is better; "
-        f"Markov model {found['markov']:.3f}"
+        f"{found['part']}: {found['pieces']:,} pieces of {found['works']:,} works; {found['unit']} (resolution {found['resolution']}), lower is better. "
+        f"A Markov model needs {found['markov']:.3f}."
     )
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("run", found["unit"], "95 % interval", "difference", "95 % interval", "verdict"):
         table.add_column(name, justify="left" if name in ("run", "verdict") else "right")
     for number, one in enumerate(found["runs"]):
-        interval, change = (
-            ("–".join(f"{end:.3f}" for end in one["interval"] or ()) or "one work"),
-            one["difference_interval"],
-        )
-        differs = ("", "", "") if not number else (f"{one['difference']:+.3f}", f"{change[0]:+.3f} to {change[1]:+.3f}" if change else "", one["verdict"])  # fmt: skip
-        table.add_row(one["run"], f"{one['bits']:.3f}", interval, *differs)
+        differs = (f"{one['difference']:+.3f}", ends(one["difference_interval"], "+.3f"), one["verdict"])
+        table.add_row(one["run"], f"{one['bits']:.3f}", ends(one["interval"], ".3f"), *(differs if number else ()))
     console.print(table)
+
+
+def ends(interval: tuple[float, float] | None, form: str) -> str:
+    """Both ends of an interval; there is none over a single work."""
+    return " to ".join(format(end, form) for end in interval) if interval else "one work"
+
+
+def models_of(title: str, parts: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    """Line by line, the network under the figure's own name, then the baselines; a table of each part."""
+    names = {"markov": "  Markov", "unigram": "  unigram", "uniform": "  uniform"}
+    return {title: list(parts)} | {label: [part["baselines"][name] for part in parts] for name, label in names.items()}
+
+
+def in_range(intervals: Mapping[str, tuple[float, float]] | None, figure: str, decimals: int) -> str:
+    return "–".join(f"{end:.{decimals}f}" for end in intervals[figure]) if intervals else "one work"
+
+
+def difference(versus: Mapping[str, Any]) -> str:
+    """How many bits per note fewer than the Markov model, and the 95 % interval of that."""
+    words = f"{-versus['difference']:.3f}"
+    if versus["interval"]:
+        high, low = versus["interval"]
+        words += f" ({-low:.3f} to {-high:.3f})"
+    return words
 
 
 def show_corpora(known: Mapping[str, tuple[catalogue.Corpus, Path | None]]) -> None:

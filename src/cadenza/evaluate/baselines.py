@@ -1,8 +1,8 @@
-"""What a model must beat: the same held-out ids scored by models that know nothing of order.
+"""What a model must beat: the same ids scored by models that know nothing of order.
 
-In: the scored ids of training and held-out rows. Out: the nats of all held-out ids together. *Uniform* gives every id of a
-field the same probability; *unigram* its share of the training ids, with one added to every count
-(Laplace smoothing).
+In: the rows of pieces. Out: nats of their scored ids, by piece and field, shape (P, F). *Uniform* gives
+every id of a field the same probability; *unigram* its share of the training ids, with one added to every
+count (Laplace smoothing).
 """
 
 from __future__ import annotations
@@ -10,25 +10,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from cadenza.batches import Tables
 from cadenza.tokens import Representation, Rows
 
-
-def scored_rows(tables: Tables, pieces: Sequence[int]) -> Rows:
-    return np.concatenate([tables.piece(int(index)) for index in pieces])
+Floats = npt.NDArray[np.float64]
 
 
-def uniform(representation: Representation, held_out: Rows) -> float:
+def uniform(representation: Representation, pieces: Sequence[Rows]) -> Floats:
     """Nats if every id of a field is equally likely."""
-    return float(representation.scored(held_out).sum(axis=0) @ np.log(representation.sizes))
+    return from_costs(representation, pieces, [np.full(size, np.log(size)) for size in representation.sizes])
 
 
-def unigram(representation: Representation, training: Rows, held_out: Rows) -> float:
+def unigram(representation: Representation, training: Sequence[Rows], pieces: Sequence[Rows]) -> Floats:
     """Nats if every field follows its training frequencies."""
-    known, asked = representation.scored(training), representation.scored(held_out)
-    nats = 0.0
+    rows = np.concatenate(training)
+    scored, costs = representation.scored(rows), []
     for f, size in enumerate(representation.sizes):
-        counts = np.bincount(training[known[:, f], f], minlength=size) + 1
-        nats -= np.log(counts / counts.sum())[held_out[asked[:, f], f]].sum()
-    return float(nats)
+        counts = np.bincount(rows[scored[:, f], f], minlength=size) + 1
+        costs.append(-np.log(counts / counts.sum()))
+    return from_costs(representation, pieces, costs)
+
+
+def from_costs(representation: Representation, pieces: Sequence[Rows], costs: Sequence[Floats]) -> Floats:
+    """Sums over pieces, if each id of a field has one cost."""
+    nats_PF = np.zeros((len(pieces), len(costs)))
+    for place, piece in enumerate(pieces):
+        scored = representation.scored(piece)
+        nats_PF[place] = [cost[piece[scored[:, f], f]].sum() for f, cost in enumerate(costs)]
+    return nats_PF

@@ -24,7 +24,7 @@ from cadenza.train import Data, Pieces
 
 CONFIG, MANIFEST, CORPUS, FACTS = "config.toml", "manifest.jsonl", "corpus", "corpus/facts.json"
 INIT, MODEL, STATE = "init.safetensors", "model.safetensors", "state.safetensors"
-LOG, TIMINGS, METRICS = "log.jsonl", "timings.jsonl", "metrics.json"
+LOG, TIMINGS, METRICS, SCORES = "log.jsonl", "timings.jsonl", "metrics.json", "scores.jsonl"
 SAMPLES, SAMPLES_LIST, PLOTS, REPORT = "samples", "samples/samples.json", "plots", "report.html"
 ORIGIN, DERIVED = "corpus/origin.json", "corpus/derived.json"
 CHOICE, JUDGEMENT, NEAREST = "folds/choice.json", "judgement.json", "samples/nearest"

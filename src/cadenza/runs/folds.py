@@ -11,14 +11,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from cadenza.corpus.split import TRAIN, VALIDATION
-from cadenza.likelihood import Score, blank_score
+from cadenza.likelihood import Score
 from cadenza.records import Record, Said
 from cadenza.runs.fit import Course, train_on
 from cadenza.runs.folder import CHOICE, Run
@@ -69,12 +68,13 @@ def choose(bits_KE: npt.NDArray[np.float64]) -> tuple[int, list[int]]:
     return int(total_E.argmin()), [int((total_E - own_E).argmin()) for own_E in bits_KE]
 
 
-def held_out_score(run: Run, fold: int) -> Score:
-    """The score of a fold's pieces, at the step that the other folds chose."""
+def held_out_score(run: Run, fold: int, seconds: npt.NDArray[np.float64] | None = None) -> Score:
+    """The score of a fold's pieces, which last `seconds`, at the step that the other folds chose."""
     step = run.choice()["by_fold"][fold]
     line = next(line for line in evaluations(run, fold) if line["step"] == step)
     data = run.fold_data(fold)
-    return replace(blank_score(data.tables, data.representation, data.validation), nats_PF=np.array(line["nats"]))
+    rows = [data.tables.piece(int(index)) for index in data.validation]
+    return Score.of(data.representation, rows, np.array(line["nats"]), seconds)
 
 
 def mean_log(run: Run) -> list[dict[str, Any]]:

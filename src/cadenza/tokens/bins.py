@@ -60,6 +60,19 @@ def nearest_bin(values: Values) -> Values:
     return np.searchsorted(edges, np.arange(values[-1] + 1), side="left")
 
 
+def bin_widths(values: Values) -> Values:
+    """How many steps of the grid have each value as their nearest, shape (V,).
+
+    The last bin is open-ended; it counts as wide above its value as below.
+
+    >>> bin_widths(np.array([0, 1, 2, 4, 8]))
+    array([1, 1, 2, 3, 3])
+    """
+    widths = np.bincount(nearest_bin(values)[values[0] :], minlength=len(values))
+    widths[-1] = 2 * widths[-1] - 1
+    return widths
+
+
 def velocity_bin(velocity: Values) -> Values:
     """1…127 to 0…31."""
     return velocity // VELOCITY_WIDTH

@@ -19,6 +19,7 @@ from cadenza.notes import Header, Notes, TimeBase
 Rows = npt.NDArray[np.int16]
 Row = npt.NDArray[np.int16]
 Mask = npt.NDArray[np.bool_]
+Widths = npt.NDArray[np.float64]
 
 
 class Grammar(Protocol):
@@ -86,6 +87,20 @@ class Representation(ABC):
     @abstractmethod
     def id_name(self, field: int, id: int) -> str:  # noqa: A002
         """An id in words, for pictures and messages."""
+
+    @property
+    def resolution(self) -> str:
+        """The common grid on which likelihoods of different bins compare: 10 ms, or a step of the beat."""
+        return "10 ms" if self.base.unit == "seconds" else f"1/{self.base.steps} beat"
+
+    @property
+    def units_per_step(self) -> float:
+        """Units of `resolution` in a step of the time base."""
+        return 100 / self.base.steps if self.base.unit == "seconds" else 1.0
+
+    def widths(self, field: int) -> Widths:
+        """How wide the bin of each id is, in units of `resolution`, shape (V,); 1 for what is no time."""
+        return np.ones(self.sizes[field])
 
     def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:  # noqa: ARG002
         """What follows from the rows and the clock before them (steps), given to the model; shape (N, 0): nothing."""

@@ -18,8 +18,16 @@ import numpy as np
 import numpy.typing as npt
 
 from cadenza.notes import Header, Notes, TimeBase, pitch_name
-from cadenza.tokens.bins import VELOCITY_WIDTH, bin_velocity, nearest_bin, time_name, time_values, velocity_bin
-from cadenza.tokens.contract import Mask, Representation, Rows
+from cadenza.tokens.bins import (
+    VELOCITY_WIDTH,
+    bin_velocity,
+    bin_widths,
+    nearest_bin,
+    time_name,
+    time_values,
+    velocity_bin,
+)
+from cadenza.tokens.contract import Mask, Representation, Rows, Widths
 from cadenza.tokens.note_grammar import NoteGrammar
 
 SHIFT, PITCH, DURATION, VELOCITY = range(4)
@@ -100,6 +108,14 @@ class NoteRows(Representation):
         if field == SHIFT and id >= self.rest:
             return "end" if id == self.end else "rest"
         return time_name(self.base, int((self.shifts, self.durations)[field == DURATION][id]))
+
+    def widths(self, field: int) -> Widths:
+        """Of shifts and durations; pitches are exact, REST and END are no bins, and velocities stay in theirs."""
+        found = super().widths(field)
+        if field in (SHIFT, DURATION):
+            values = (self.shifts, self.durations)[field == DURATION]
+            found[: len(values)] = bin_widths(values) * self.units_per_step
+        return found
 
     def _on_clock(self, notes: Notes) -> tuple[npt.NDArray[np.int64], ...]:
         """The columns with onsets as decoded, in row order, one note per onset and pitch."""
