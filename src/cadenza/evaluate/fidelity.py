@@ -10,8 +10,8 @@ nobody can be asked to come nearer than that), and the overlap of Yang & Lerch (
   one bin): 0.5 says that values would have to move by half that spread on average. For pitch classes, which have no
   order: the share of notes that would have to change (total variation). Times are compared in doublings.
 * *Like lengths*: human pieces are cut to excerpts as long as improvised ones, which begin at a random note.
-* *Floor*: as many held-out excerpts as there are improvised pieces, drawn with replacement, 200
-  times; its mean and its 95th percentile. Up to 1,000 training pieces, one excerpt each, are the reference for both.
+* *Floor*: as many held-out excerpts as there are improvised pieces, 200 times, each time from works drawn
+  with replacement, since pieces of one work are alike; mean and 95th percentile. Up to 1,000 training pieces, one excerpt each, are the reference for both.
 * The overlap, whose cost is quadratic, takes at most 64 pieces of each set; the held-out figure is the mean of 4 draws.
 """
 
@@ -90,19 +90,29 @@ class Fidelity:
 
 
 def fidelity(
-    generated: Sequence[Notes], training: Sequence[Notes], held_out: Sequence[Notes], seed: int = 0
+    generated: Sequence[Notes],
+    training: Sequence[Notes],
+    held_out: Sequence[Notes],
+    seed: int = 0,
+    works: Sequence[int] | None = None,
 ) -> Fidelity:
     """Compare improvised pieces with the training music; mixed time bases raise `CadenzaError`.
+
+    `works` names the work of every held-out piece (else each counts as a work of its own).
 
     Everything that is drawn is drawn with `seed`. Pieces without notes are left out, and the sentence counts them.
     """
     rng = np.random.default_rng(seed)
     made, known, unseen = ([piece for piece in pieces if len(piece)] for pieces in (generated, training, held_out))
+    names = range(len(held_out)) if works is None else works
+    work = np.array(
+        [name for name, piece in zip(names, held_out, strict=True) if len(piece)] * EXCERPTS, dtype=np.int64
+    )
     kinds = common_features([*made, *known, *unseen])
     known = [known[k] for k in rng.permutation(len(known))[:REFERENCE]]
     cut = excerpts(known, made, rng), excerpts(unseen * EXCERPTS, made, rng)
     ours, theirs, others = (histograms(pieces, kinds) for pieces in (made, *cut))
-    draws = rng.integers(max(1, len(cut[1])), size=(DRAWS, len(made)))
+    draws = draw_sets(work, len(made), rng)
     compared = tuple(compare(kind, ours[kind.key], theirs[kind.key], others[kind.key], draws) for kind in kinds)
     ratios = [one.ratio for one in compared if one.compared]
     closeness = float(np.median(ratios)) if ratios else float("nan")
@@ -150,6 +160,17 @@ def excerpt(piece: Notes, length: int, rng: np.random.Generator) -> Notes:
     first = int(rng.integers(np.searchsorted(piece.onset, latest, side="right")))
     begin = int(piece.onset[first])
     return from_first_onset(piece[(piece.onset >= begin) & (piece.onset < begin + length)])
+
+
+def draw_sets(work: npt.NDArray[np.int64], count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """`DRAWS` sets of `count` excerpts, each from works drawn with replacement; excerpt i is of `work[i]`."""
+    names, place = np.unique(work, return_inverse=True)
+    members = [np.flatnonzero(place == k) for k in range(len(names))]
+    drawn = np.zeros((DRAWS, count), dtype=np.int64)
+    for row in drawn if len(names) else ():
+        pool = np.concatenate([members[k] for k in rng.integers(len(names), size=len(names))])
+        row[:] = rng.choice(pool, count)
+    return drawn
 
 
 def compare(kind: Feature, made: Floats, known: Floats, unseen: Floats, draws: npt.NDArray[np.int64]) -> FeatureFigures:
