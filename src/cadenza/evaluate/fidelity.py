@@ -225,7 +225,8 @@ def summary(compared: Sequence[FeatureFigures], silent: int, count: int) -> str:
     """One sentence, which never holds a figure that could not be had."""
     if silent == count:
         return "There are no improvised notes to compare."
-    left_out = f" {silent} of {count} pieces have no notes and are left out." if silent else ""
+    have = "has no notes and is" if silent == 1 else "have no notes and are"
+    left_out = f" {silent} of {count} pieces {have} left out." if silent else ""
     heard = [one for one in compared if np.isfinite(one.generated)]
     if not heard:
         return f"There is no training music to compare with.{left_out}"
