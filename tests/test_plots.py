@@ -18,6 +18,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.text import Text
 
 from cadenza import plot
+from cadenza.evaluate.fidelity import FeatureFigures
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.plot import theme
 from cadenza.plot.curves import times
@@ -68,6 +69,13 @@ SAMPLES = [
 ]  # fmt: skip
 LABELS = {"unique": "different events", "repetition": "runs heard before (%)"}
 EPOCHS = [0, 1, 2, 3]
+
+
+def feature(title: str, generated: float, floor: float = 0.2, high: float = 0.4) -> FeatureFigures:
+    return FeatureFigures(title, title, "", generated, floor, high, NAN, NAN, NAN, NAN)
+
+
+FEATURES = [feature("near", 0.1), feature("variety of pitch classes in 8 s", 0.6), feature("far", 127.4)]
 DRIFT = {"training pieces": [200, 20, 4, 1.3], "held-out pieces": [210, 60, 80, 195.83]}
 
 PICTURES: dict[str, Callable[[], Figure]] = {
@@ -82,6 +90,8 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "pitches": lambda: plot.pitches(counts(at60=3, at72=1), counts(at61=2), 55, 103),
     "velocities": lambda: plot.velocities(np.arange(128), np.ones(128), 4),
     "temperature": lambda: plot.temperature_analysis(SAMPLES, LABELS, {"unique": 9}),
+    "features": lambda: plot.feature_distances(FEATURES),
+    "no floor": lambda: plot.feature_distances([feature("near", 0.1, NAN, NAN), feature("far", 3, NAN, NAN)]),
 }  # fmt: skip
 
 EMPTY: dict[str, Callable[[], Figure]] = {
@@ -108,6 +118,10 @@ EMPTY: dict[str, Callable[[], Figure]] = {
     "velocities": lambda: plot.velocities(counts(), None, 32),
     "temperature": lambda: plot.temperature_analysis([], {}),
     "one sample": lambda: plot.temperature_analysis([{"temperature": 1.0, "unique": 0.0}], LABELS, {"unique": NAN}),
+    "features": lambda: plot.feature_distances([]),
+    "no distance": lambda: plot.feature_distances([feature("near", NAN)]),
+    "all zero": lambda: plot.feature_distances([feature("near", 0, 0, 0)]),
+    "floor of zero": lambda: plot.feature_distances([feature("far", 1, 0, 0)]),
 }  # fmt: skip
 
 
@@ -329,6 +343,20 @@ def test_temperatures_show_every_sample_their_mean_and_the_training_pieces() -> 
     assert np.asarray(reference.get_ydata()).tolist() == [9, 9]
     assert texts(unique)[0] == "different events"
     assert "nothing to show" in texts(repetition)
+
+
+def test_features_stand_beside_the_band_of_unseen_music() -> None:
+    [axes] = plot.feature_distances([*FEATURES, feature("unknown", NAN), feature("unjudged", 0.3, NAN, NAN)]).axes
+    assert tick_labels(axes, "y") == ["unjudged", "far", "variety of pitch classes in 8 s", "near"]
+    dots = [line for line in axes.lines if line.get_gid() == "dot"]
+    assert [np.asarray(dot.get_xydata()).tolist() for dot in dots] == [[[0.1, 3]], [[0.6, 2]], [[0.3, 0]]]
+    assert [dot.get_color() for dot in dots] == [theme.BLUE, theme.ORANGE, theme.INK]
+    assert [bar.get_width() for bar in axes.patches if bar.get_gid() == "band" and isinstance(bar, Rectangle)] == [
+        0.4
+    ] * 3
+    [beyond] = [line for line in axes.lines if line.get_gid() == "beyond"]
+    assert np.asarray(beyond.get_xydata()).tolist() == [[axes.get_xlim()[1], 1]]
+    assert texts(axes) == ["127"]
 
 
 def test_a_huge_piece_is_drawn_as_few_paths() -> None:
