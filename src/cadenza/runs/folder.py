@@ -46,8 +46,6 @@ class Run:
     @property
     def trained(self) -> bool:
         """Whether the delivered model has come to its last step."""
-        if self.folds() and not (self.folder / CHOICE).exists():
-            return False
         return (self.folder / MODEL).exists() and self.evaluated_step() >= self.last_step()
 
     def last_step(self) -> int:
