@@ -10,6 +10,7 @@ with the square of the number of pieces (cf. Uitdenbogerd & Zobel, 1999).
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,9 @@ TOGETHER_SECONDS = (0.04, 0.12)
 
 SHARED = 0.28
 """Share of their n-grams from which two pieces are one work; see `enough`."""
+
+FEWEST = 8
+"""N-grams that two pieces share at least, unless the smaller one has fewer and shares them all."""
 
 COMMON = 16
 """Each set that holds an n-gram is compared with so many of the next ones that hold it."""
@@ -64,14 +68,14 @@ def group_grams(grams: Sequence[Grams]) -> Ints:
     return components(len(grams), np.concatenate(alike))
 
 
-def enough(shared: Ints, size: Ints, other: Ints) -> npt.NDArray[np.bool_]:
+def enough(shared: npt.NDArray[Any], size: Ints, other: Ints) -> npt.NDArray[np.bool_]:
     """Whether sets of these sizes that share so many n-grams are one work.
 
     What counts is mostly the part of the smaller set, so that an excerpt belongs to its piece; but
     the longer the larger one, the more scales and arpeggios any short piece finds in it by chance.
     """
     small, large = np.minimum(size, other), np.maximum(size, other)
-    return shared >= SHARED * small**0.75 * large**0.25
+    return shared >= np.maximum(SHARED * small**0.75 * large**0.25, np.minimum(small, FEWEST))
 
 
 def interval_grams(piece: Notes) -> Grams:
@@ -115,6 +119,7 @@ def shared_grams(sets: Sequence[Ints]) -> Iterator[tuple[Ints, Ints, Ints]]:
     (the smallest hash; Broder, 1997): the n-grams of a work that is there a hundred times are then
     compared among its nearest copies, and the order in which the sets came makes no difference.
     """
+    assert len(sets) < 1 << SET_BITS
     hashed = mixed(np.concatenate(sets)) >> np.uint64(SET_BITS)
     sizes = np.array([len(one) for one in sets])
     start = np.cumsum(sizes) - sizes
