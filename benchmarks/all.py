@@ -22,6 +22,12 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 TARGETS = {
     "encode.py": {"ratio_vs_miditok": "at least 50"},
     "scan.py": {"ratio_vs_parse_only": "at most 2.5"},
+    "groups.py": {
+        "pairs_recall": "at least 0.995",
+        "pairs_precision": "at least 0.99",
+        "vienna_recall": "at least 0.995",
+        "vienna_precision": "at least 0.99",
+    },
     "import_time.py": {"ratio_vs_python": "at most 25", "heavy_modules": "0"},
 }
 PACKAGES = ("joblib", "miditok", "numpy", "symusic", "typer")

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cadenza import terminal
 from cadenza.corpus.inspection import findings
 from cadenza.corpus.scan import Corpus, scan
 from cadenza.corpus.sources import Source, open_source
@@ -500,6 +501,25 @@ def test_findings_count_what_is_there(jumble: Path) -> None:
     assert found["pitch"]["lowest"] == min(int(piece.pitch.min()) for piece in corpus.pieces)
     assert found["notes_at_once"] == {1: len(KEPT)}
     assert found["hours"] == round(sum(piece.length_seconds for piece in corpus.pieces) / 3600, 2)
+
+
+def test_findings_name_the_pieces_of_one_work(
+    tmp_path: Path, smf: Midi, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, seed, last in [("a", 1, 70), ("b", 2, 70), ("c", 1, 71), ("d", 1, 72), ("e", 3, 70)]:
+        (tmp_path / f"{name}.mid").write_bytes(smf.file(smf.melody(seed) + smf.note(last, 50_000, 50_100)))
+    found = findings(corpus_of(tmp_path))
+    assert found["same_work"] == [["a.mid", "c.mid", "d.mid"]]
+    monkeypatch.setattr(terminal, "NAMES_SHOWN", 2)
+    terminal.show_findings(found)
+    assert "  3: a.mid, c.mid and 1 more\n" in capsys.readouterr().out
+
+
+def test_only_some_works_of_many_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.show_works([["x.mid", "y.mid"]] * 1000)
+    said = capsys.readouterr().out
+    assert said.count("x.mid") == terminal.WORKS_SHOWN
+    assert f"and {1000 - terminal.WORKS_SHOWN} more works" in said
 
 
 def test_findings_of_nothing_but_junk_are_all_zero(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from cadenza.corpus.scan import Corpus, Entry, scan
+from cadenza.corpus.sketch import KEPT, seen, sketch
 from cadenza.corpus.sources import open_source
 from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
-from cadenza.corpus.works import components, group_works
+from cadenza.corpus.works import COMMON, components, group_works, interval_grams, shared_grams
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.settings import CorpusSettings, build
@@ -137,13 +138,85 @@ def test_components_agree_with_a_slow_reference(size: int, draw: st.DataObject) 
     assert components(size, pairs).tolist() == [first_seen[old] for old in label]
 
 
-@pytest.mark.slow
-def test_performances_of_the_real_corpus_are_found_without_reading_their_names(data: Path) -> None:
+def joined(one: Notes, other: Notes) -> Notes:
+    """One after the other."""
+    onset, pitch, duration, velocity = (np.concatenate(both) for both in zip(one.columns, other.columns, strict=True))
+    onset[len(one) :] += one.end
+    return Notes.of(onset, pitch, duration, velocity)
+
+
+def test_a_chain_of_short_loans_joins_no_works() -> None:
+    pieces = [joined(melody(seed), melody(seed + 1)[:30]) for seed in range(40)]
+    assert group_works(pieces).tolist() == list(range(40))
+
+
+def test_a_short_piece_is_no_part_of_a_long_one_for_a_scale() -> None:
+    scale = Notes.of(range(0, 300, 10), [*range(60, 75), *range(75, 60, -1)], [9] * 30, [80] * 30)
+    short, long = joined(melody(1, 40), scale), joined(melody(2, 1500), scale)
+    assert group_works([short, long]).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("step", [5, 8, 12])
+def test_a_fast_run_is_heard_note_by_note(step: int) -> None:
+    """Notes up to 120 ms apart may be either."""
+    fast = Notes.of(np.arange(121) * step, melody(1).pitch, [step] * 121, [80] * 121)
+    assert group_works([fast, stretched(fast, 5), melody(2)]).tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("late", [2, 6, 10])
+def test_a_broken_chord_is_the_chord(late: int) -> None:
+    top = stretched(melody(5), 2)
+    low = transposed(top, -12)
+    upward, downward = (
+        Notes.of(
+            np.concatenate([top.onset, low.onset + 10 + shift]),
+            np.concatenate([top.pitch, low.pitch]),
+            np.concatenate([top.duration, low.duration]),
+            np.concatenate([top.velocity, low.velocity]),
+        )
+        for shift in (-10, late - 10)
+    )
+    assert group_works([upward, downward]).tolist() == [0, 0]
+
+
+def test_the_order_makes_no_difference_where_a_work_has_more_copies_than_are_compared() -> None:
+    pieces = [played_again(melody(number % 3), number) for number in range(9 * COMMON)]
+    order = np.random.default_rng(4).permutation(len(pieces))
+    forward, shuffled = group_works(pieces), group_works([pieces[number] for number in order])
+    assert forward.tolist() == [number % 3 for number in range(len(pieces))]
+    assert len(set(zip(forward[order].tolist(), shuffled.tolist(), strict=True))) == 3
+
+
+def test_comparisons_grow_with_the_number_of_copies_not_with_its_square() -> None:
+    def comparisons(copies: int) -> int:
+        pieces = [played_again(melody(number % 4), number) for number in range(4 * copies)]
+        sets = [one for piece in pieces for one in interval_grams(piece)]
+        return sum(int(shared.sum()) for _, _, shared in shared_grams(sets))
+
+    few, many = comparisons(100), comparisons(400)
+    assert few > 0
+    assert many < 4.8 * few
+
+
+VIOLIN, VIENNA = "violin-etudes.tar.gz", "vienna4x22-midi.zip"
+
+
+def true_works(corpus: Corpus, data: Path) -> list[str]:
+    """The work of each piece by the table of the violin corpus, or by the names of the piano performances."""
+    paths = [entry.name.split("/") for entry in corpus.kept]
+    if len(paths) == 112:
+        return ["_".join(path[-1].split("_")[:2]) for path in paths]  # opus 38 comes in two lengths
     with open(data / "split_by_piece.csv", encoding="utf-8", newline="") as table:
         piece = {row["file"]: f"{row['book']} {row['piece']}" for row in csv.DictReader(table)}
-    corpus = real_corpus(data / "violin-etudes.tar.gz")
     assert len(corpus.pieces) == len(piece) == 1021
-    truth = [piece["/".join(entry.name.split("/")[-2:])] for entry in corpus.kept]
+    return [piece["/".join(path[-2:])] for path in paths]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("archive", [VIOLIN, VIENNA])
+def test_performances_of_the_real_corpora_are_found_without_reading_their_names(data: Path, archive: str) -> None:
+    corpus = real_corpus(data / archive)
+    truth = true_works(corpus, data)
     found = [entry.work for entry in corpus.kept]
 
     def pairs(*labels: list[str] | list[int]) -> int:
@@ -163,6 +236,49 @@ def real_corpus(archive: Path) -> Corpus:
             except StopIteration as done:
                 corpus: Corpus = done.value
                 return corpus
+
+
+# Sketches
+
+
+def test_other_performances_are_seen_and_other_works_are_not() -> None:
+    grams = [interval_grams(played_again(melody(seed, 400), seed)) for seed in range(40)]
+    again = [interval_grams(transposed(played_again(melody(seed, 400), 100 + seed), 3)) for seed in range(40)]
+    trained = sketch(grams[:20])
+    assert seen(again, trained).tolist() == [True] * 20 + [False] * 20
+
+
+def test_a_sketch_holds_the_share_of_n_grams_that_it_says() -> None:
+    grams = [interval_grams(melody(seed, 1000)) for seed in range(20)]
+    held, whole = len(sketch(grams)), sum(len(one) for both in grams for one in both)
+    assert held == pytest.approx(whole / KEPT, rel=0.1)
+    assert (np.diff(sketch(grams).astype(object)) > 0).all()
+
+
+def test_a_piece_that_leaves_no_trace_counts_as_seen() -> None:
+    pieces = [Notes.of(range(0, 20, 10), [60, 60 + leap], [9, 9], [80, 80]) for leap in range(1, 12)]
+    assert seen([interval_grams(piece) for piece in pieces], sketch([interval_grams(melody(1))])).any()
+
+
+def test_nothing_but_what_leaves_no_trace_is_seen_in_an_empty_sketch() -> None:
+    assert seen([interval_grams(melody(seed)) for seed in range(5)], sketch([])).tolist() == [False] * 5
+    assert seen([], sketch([])).tolist() == []
+
+
+@pytest.mark.slow
+def test_a_sketch_knows_performances_of_the_works_it_was_made_of(data: Path) -> None:
+    corpus = real_corpus(data / VIOLIN)
+    truth = np.array(true_works(corpus, data))
+    grams = [interval_grams(piece) for piece in corpus.pieces]
+    rng = np.random.default_rng(0)
+    half = rng.permutation(np.unique(truth))[::2]
+    trained = np.isin(truth, half) & (rng.random(len(truth)) < 0.5)
+    traces = sketch([gram for gram, chosen in zip(grams, trained, strict=True) if chosen])
+    known = seen(grams, traces)
+    assert known[trained].all()
+    assert known[np.isin(truth, truth[trained])].mean() > 0.99
+    assert known[~np.isin(truth, half)].mean() < 0.05
+    assert traces.nbytes < 200_000
 
 
 # Splitting

@@ -28,6 +28,9 @@ from cadenza.records import Progress as Doing
 
 Result = TypeVar("Result")
 
+WORKS_SHOWN, NAMES_SHOWN = 24, 4
+"""How many works of several pieces are listed, and how many pieces of each."""
+
 console = Console(highlight=False, soft_wrap=True, markup=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
@@ -129,19 +132,32 @@ def show_transfer(name: str, records: Iterator[Doing]) -> None:
 
 
 def show_findings(found: Mapping[str, Any]) -> None:
-    """The findings of a corpus, without the entries of the files that are kept."""
+    """The findings of a corpus, without the entries of the files that are kept; what is long is cut short."""
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column()
     for key, value in found.items():
-        if key != "entries":
+        if key not in ("entries", "same_work"):
             table.add_row(key.replace("_", " "), in_words(value))
     console.print(table)
+    show_works(found["same_work"])
     dropped = [entry["reason"] for entry in found["entries"] if entry["reason"]]
     if dropped:
         console.print(f"\nLeft out, {len(dropped):,}:")
         for reason in dropped:
             console.print(f"  {reason}")
+
+
+def show_works(groups: Sequence[Sequence[str]]) -> None:
+    """Which pieces are the same work, as far as there is room."""
+    if not groups:
+        return
+    console.print(f"\nWorks of several pieces, {len(groups):,} (all of them: --json):")
+    for names in groups[:WORKS_SHOWN]:
+        more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
+        console.print(f"  {len(names):,}: {', '.join(names[:NAMES_SHOWN])}{more}")
+    if len(groups) > WORKS_SHOWN:
+        console.print(f"  and {len(groups) - WORKS_SHOWN:,} more works")
 
 
 def in_words(value: object) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
-from cadenza.corpus.scan import Corpus
+from cadenza.corpus.scan import Corpus, Entry
 from cadenza.instruments import by_program
 from cadenza.notes import simultaneous
 
@@ -30,6 +31,7 @@ def findings(corpus: Corpus) -> dict[str, Any]:
         "onsets_on_beat_grid": round(corpus.on_grid, 4),
         "instruments": dict(Counter(entry.instrument for entry in kept).most_common()),
         "files_with_other_instruments_set_aside": sum(bool(entry.set_aside) for entry in kept),
+        "same_work": same_work(kept),
         "entries": [asdict(entry) for entry in corpus.entries],
     }
     if pieces:
@@ -47,6 +49,14 @@ def findings(corpus: Corpus) -> dict[str, Any]:
             outside = (pitch < instrument.lowest) | (pitch > instrument.highest)
             result["share_of_notes_outside_the_instrument"] = round(float(outside.mean()), 5)
     return result
+
+
+def same_work(kept: Sequence[Entry]) -> list[list[str]]:
+    """The names of the pieces of each work that has several, the largest work first."""
+    names: dict[int, list[str]] = defaultdict(list)
+    for entry in kept:
+        names[entry.work].append(entry.name)
+    return sorted((group for group in names.values() if len(group) > 1), key=len, reverse=True)
 
 
 def quantiles(values: Any) -> dict[str, float]:

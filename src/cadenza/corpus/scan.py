@@ -8,14 +8,11 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-import numpy as np
-import numpy.typing as npt
-
 from cadenza.corpus.abc import ABC_SUFFIXES, abc_tunes, parse_abc
 from cadenza.corpus.isolate import Casualty, isolated_map
 from cadenza.corpus.sources import Source
 from cadenza.corpus.unpack import SourceFile
-from cadenza.corpus.works import group_grams, interval_grams
+from cadenza.corpus.works import Grams, group_grams, interval_grams
 from cadenza.errors import CadenzaError
 from cadenza.instruments import program_name, program_number
 from cadenza.midi import Score, parse, read_bytes
@@ -77,7 +74,7 @@ class Found:
     reason: str = ""
     programs: tuple[int, ...] = ()
     set_aside: str = ""
-    grams: npt.NDArray[np.int64] | None = None
+    grams: Grams = ()
 
 
 @dataclass(frozen=True)
@@ -179,7 +176,7 @@ def assemble(source: Source, readings: list[Reading], share: float, settings: Se
     """Readings to a corpus; the order is that of the files."""
     entries: list[Entry] = []
     pieces: list[Notes] = []
-    grams: list[npt.NDArray[np.int64]] = []
+    grams: list[Grams] = []
     programs: Counter[int] = Counter()
     same_bytes: dict[str, str] = {}
     same_notes: dict[bytes, str] = {}
@@ -194,7 +191,7 @@ def assemble(source: Source, readings: list[Reading], share: float, settings: Se
         for found in reading.found:
             entry = judge(found, reading.sha256, settings.corpus, same_notes)
             entries.append(entry)
-            if found.notes is not None and found.grams is not None and not entry.reason:
+            if found.notes is not None and not entry.reason:
                 pieces.append(found.notes)
                 grams.append(found.grams)
                 programs[found.programs[0]] += 1
@@ -230,7 +227,7 @@ def judge(found: Found, sha256: str, corpus: CorpusSettings, same_notes: dict[by
     )
 
 
-def with_works(corpus: Corpus, grams: list[npt.NDArray[np.int64]]) -> Corpus:
+def with_works(corpus: Corpus, grams: list[Grams]) -> Corpus:
     """Number the works of the kept pieces."""
     if not corpus.pieces:
         return corpus
