@@ -107,12 +107,13 @@ def test_metrics_hold_every_part_with_baselines(finished: tuple[Run, list[str]])
     metrics = finished[0].metrics()
     for part in ("train", "validation", "test"):
         row = metrics[part]
-        if row["works"] > 1:
-            assert row["interval"][0] < row["bits_per_note"] < row["interval"][1]
-        else:
-            assert row["interval"] is None
-        assert sum(row["bits_per_note_by_field"].values()) == pytest.approx(row["bits_per_note"])
-        assert row["unigram"] < row["uniform"]
+        for model in (row, *row["baselines"].values()):
+            if row["works"] > 1:
+                assert model["interval"][0] < model["bits_per_note"] < model["interval"][1]
+            else:
+                assert model["interval"] is None
+            assert sum(model["bits_per_note_by_field"].values()) == pytest.approx(model["bits_per_note"])
+        assert row["baselines"]["unigram"]["bits_per_note"] < row["baselines"]["uniform"]["bits_per_note"]
 
 
 def test_the_python_interface_does_the_same(pieces: Path, tmp_path: Path, finished: tuple[Run, list[str]]) -> None:

@@ -299,9 +299,9 @@ def test_metrics_hold_perplexities_of_training_and_test_and_nothing_of_validatio
     for part, pieces in (("train", data.training), ("test", data.watched["test"])):
         row = metrics[part]
         assert row["pieces"] == len(pieces)
-        assert 1 < row["perplexity_per_token"] < row["uniform_perplexity"] * 1.1
-        assert row["unigram_perplexity"] < row["uniform_perplexity"]
-        assert row["uniform_perplexity"] == pytest.approx(len(data.representation.vocabulary))
+        assert 1 < row["perplexity_per_token"] < row["baselines"]["uniform"]["perplexity_per_token"] * 1.1
+        assert row["baselines"]["unigram"]["perplexity_per_token"] < row["baselines"]["uniform"]["perplexity_per_token"]
+        assert row["baselines"]["uniform"]["perplexity_per_token"] == pytest.approx(len(data.representation.vocabulary))
         scored = sum(int(data.representation.scored(data.tables.piece(int(index))).sum()) for index in pieces)
         assert row["tokens"] == scored
     said = [text for text in texts(records) if text.startswith(("train: ", "test: "))]

@@ -12,7 +12,7 @@ import torch
 
 from cadenza.batches import Tables, batches_in_epoch, collate, epoch_windows, training_batches
 from cadenza.errors import CadenzaError
-from cadenza.evaluate.baselines import scored_rows, uniform, unigram
+from cadenza.evaluate.baselines import uniform, unigram
 from cadenza.likelihood import CHUNK_ROWS, score
 from cadenza.models import MODELS, Model, build
 from cadenza.notes import Header, Notes, TimeBase
@@ -439,32 +439,47 @@ def test_a_window_that_holds_every_piece_changes_nothing_and_a_shorter_one_does(
     assert np.abs(shorter / short - 1).max() > 1e-3
 
 
-def test_bits_per_note_by_field_add_up_and_the_interval_holds_the_figure() -> None:
-    known = data(lengths=(50,) * 12)
-    result = score(model("lstm", known, settings()), known.tables, known.representation, np.arange(12))
-    by_field = result.bits_per_note_by_field(known.representation.fields)
-    assert sum(by_field.values()) == pytest.approx(result.bits_per_note)
-    interval = result.interval(np.repeat(np.arange(6), 2))
-    assert interval is not None
-    low, high = interval
-    assert result.interval(np.zeros(12, int)) is None
-    assert low < result.bits_per_note < high
-    assert result.perplexity_per_token == pytest.approx(math.exp(result.nats_PF.sum() / result.tokens_PF.sum()))
+@every_model
+@every_table
+@with_and_without_window
+def test_the_company_a_piece_is_scored_in_changes_nothing(trunk: str, kind: str, window: int) -> None:
+    known = data(kind, lengths=(5, 40, CHUNK_ROWS + 9, 1))
+    chosen = attentive(model(trunk, known, settings(window=window)))
+    together = score(chosen, known.tables, known.representation, np.arange(4))
+    for index in range(4):
+        alone = score(chosen, known.tables, known.representation, np.array([index]))
+        np.testing.assert_allclose(alone.nats_PF[0], together.nats_PF[index], rtol=1e-5)
+
+
+def test_a_model_for_other_ids_is_refused_in_one_sentence() -> None:
+    known, chosen = data(), settings()
+    network = model("lstm", known, chosen)
+    network.train()
+    for tables, tokens in (
+        (data("study").tables, data("study").representation),
+        (data("notes in beats").tables, data("notes in beats").representation),
+        (Tables.of([np.full((3, 4), 300, np.int16)]), known.representation),
+    ):
+        with pytest.raises(CadenzaError, match="score it on the corpus it was trained on") as refused:
+            score(network, tables, tokens, np.arange(1))
+        assert str(refused.value).count(". ") == 0
+    assert network.training
 
 
 @every_table
 def test_baselines_agree_with_counting_by_hand(kind: str) -> None:
     known = data(kind)
     tokens = known.representation
-    training, held_out = scored_rows(known.tables, [0, 1, 2]), scored_rows(known.tables, [3, 4])
-    nats, plain = 0.0, 0.0
-    for row in held_out:
-        for f in fields_by_rule(tokens, row):
-            seen = [int(other[f]) for other in training if f in fields_by_rule(tokens, other)]
-            nats -= math.log((seen.count(int(row[f])) + 1) / (len(seen) + tokens.sizes[f]))
-            plain += math.log(tokens.sizes[f])
-    assert unigram(tokens, training, held_out) == pytest.approx(nats)
-    assert uniform(tokens, held_out) == pytest.approx(plain)
+    training, held_out = ([known.tables.piece(index) for index in part] for part in ((0, 1, 2), (3, 4)))
+    nats, plain = np.zeros((2, len(tokens.sizes))), np.zeros((2, len(tokens.sizes)))
+    for place, piece in enumerate(held_out):
+        for row in piece:
+            for f in fields_by_rule(tokens, row):
+                seen = [int(other[f]) for rows in training for other in rows if f in fields_by_rule(tokens, other)]
+                nats[place, f] -= math.log((seen.count(int(row[f])) + 1) / (len(seen) + tokens.sizes[f]))
+                plain[place, f] += math.log(tokens.sizes[f])
+    np.testing.assert_allclose(unigram(tokens, training, held_out), nats)
+    np.testing.assert_allclose(uniform(tokens, held_out), plain)
 
 
 def test_a_tiny_run_keeps_its_numbers() -> None:

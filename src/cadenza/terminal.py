@@ -170,7 +170,7 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
     """A row per figure and model, a column per part; no bits per note where the representation loses notes."""
     parts = [metrics[part] for part in PARTS if metrics[part]]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for part in PARTS:
         if metrics[part]:
             table.add_column(part, justify="right")
@@ -178,15 +178,14 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
         table.add_row(key, *(f"{part[key]:,}" for part in parts))
     shown = [(f"perplexity per {metrics['unit']}", "perplexity_per_token", 2)]
     if not metrics["lossy"]:
-        shown += [("bits per note", "bits_per_note", 3), (f"bits per note at {metrics['resolution']}", "bits_per_note_on_grid", 3), ("bits per second", "bits_per_second", 1)]  # fmt: skip
+        shown += [("bits per note", "bits_per_note", 3), (f"bits per note, {metrics['resolution']}", "bits_per_note_on_grid", 3), ("bits per second", "bits_per_second", 1)]  # fmt: skip
     for title, figure, decimals in shown:
-        table.add_section()
         for name, rows in models_of(title, parts).items():
             table.add_row(name, *(f"{row[figure]:.{decimals}f}" for row in rows))
             if name == title or "Markov" in name:
                 table.add_row("  95 % interval" if name == title else "    95 % interval", *(in_range(row["intervals"], figure, decimals) for row in rows))  # fmt: skip
-    if not metrics["lossy"]:
-        table.add_row("bits per note less than Markov", *(difference(part["versus_markov"]) for part in parts))
+        if figure == "bits_per_note":
+            table.add_row("  minus Markov", *(difference(part["versus_markov"]) for part in parts))
     console.print(table)
     if metrics["lossy"]:
         console.print(metrics["lossy"])
@@ -223,12 +222,9 @@ def in_range(intervals: Mapping[str, tuple[float, float]] | None, figure: str, d
 
 
 def difference(versus: Mapping[str, Any]) -> str:
-    """How many bits per note fewer than the Markov model, and the 95 % interval of that."""
-    words = f"{-versus['difference']:.3f}"
-    if versus["interval"]:
-        high, low = versus["interval"]
-        words += f" ({-low:.3f} to {-high:.3f})"
-    return words
+    """Bits per note more (+) or fewer (-) than the Markov model, and the 95 % interval of that."""
+    interval = " to ".join(f"{end:+.2f}" for end in versus["interval"] or ())
+    return f"{versus['difference']:+.2f}" + (f" ({interval})" if interval else "")
 
 
 def show_corpora(known: Mapping[str, tuple[catalogue.Corpus, Path | None]]) -> None:

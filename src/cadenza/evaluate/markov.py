@@ -11,7 +11,7 @@ the uniform distribution p0 on, each view mixes what it has counted with what th
 c(x) of the n ids that followed this context were x, and t different ones did; an unseen context has w = 0. The weight w
 depends on n and t by classes (Jelinek & Mercer, 1980; Chen & Goodman, 1999). It begins as n / (n + t), the
 escape of PPM-C (Moffat, 1990), and validation pieces move it by expectation maximisation. The views
-too are chosen on validation, greedily, one at a time; without validation pieces they are `plain_views`.
+too are chosen on validation, greedily, one at a time; without validation pieces they are `plain_views`, with the first weights.
 
 Shapes: P pieces, N rows, F fields, V ids of a field, E scored ids of one field.
 """
@@ -249,9 +249,9 @@ def weighted(views: Sequence[View], training: Columns, held: Columns) -> Iterato
 
 
 def plain_views(f: int) -> list[View]:
-    """Frequencies, the same field one note back, with the note's earlier fields, and two notes back."""
-    last, earlier = Symbol(1, f), tuple(Symbol(0, g) for g in range(f))
-    chains = ((), (last,), (last, *earlier[-1:]), (last, *earlier[-1:], Symbol(2, f)))
+    """Frequencies; the same field one note back; that and the note's first field; and two notes back."""
+    last, own = Symbol(1, f), tuple(Symbol(0, g) for g in range(min(f, 1)))
+    chains = ((), (last,), (last, *own), (last, *own, Symbol(2, f)))
     return [View(steps=False, symbols=symbols) for symbols in dict.fromkeys(chains)]
 
 
