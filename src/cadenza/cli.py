@@ -170,6 +170,20 @@ def evaluate(run: RunArgument) -> None:
 
 
 @app.command()
+def tune(
+    run: RunArgument,
+    pieces: Annotated[int | None, typer.Option("--pieces", min=2, help="Pieces improvised with each setting.")] = None,
+    seconds: Annotated[float | None, typer.Option("--seconds", help="Their longest time, seconds; as validation pieces, at most 60, unless given.")] = None,
+) -> None:
+    """Find the temperatures and the top-p with which a run's pieces are closest to its validation works."""
+    from cadenza import runs
+    from cadenza.runs.tune import PIECES
+    from cadenza.runs.tune import tune as tune_run
+
+    show(tune_run(runs.open_run(run), pieces or PIECES, seconds))
+
+
+@app.command()
 def generate(
     model: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="A run folder or a model file.")],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many pieces.")] = 1,

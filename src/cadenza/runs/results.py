@@ -51,7 +51,7 @@ def generate_files(
         audio.soundfont(settings.audio)
     sampling = improviser.settled(settings.sample)
     check_fields(sampling, improviser.representation.fields)
-    yield Said(f"{sampling_in_words(sampling, settings.sample, improviser.sampling)}.")
+    yield Said(f"{origins_in_words(sampling, settings.sample, improviser.sampling)}.")
     notes = None
     if prompt is not None:
         notes, aside = improviser.read_prompt(prompt)
@@ -72,28 +72,41 @@ def generate_files(
             yield Said(f"Wrote {path} ({len(piece):,} notes, {piece.length_seconds:.1f} s)")
 
 
-def sampling_in_words(used: SampleSettings, given: SampleSettings, own: SampleSettings) -> str:
+def controls(sampling: SampleSettings) -> dict[tuple[str, str], str]:
+    """The temperature and every control that does something, in words; by setting and field."""
+    shown = {("temperature", ""): f"temperature {sampling.temperature:g}"}
+    shown |= {("by_field", field): f"of {field} {value:g}" for field, value in sampling.by_field.items()}
+    for key in ("top_k", "top_p", "min_p"):
+        if getattr(sampling, key) != getattr(SampleSettings(), key):
+            shown[key, ""] = f"{key.replace('_', '-')} {getattr(sampling, key):g}"
+    return shown
+
+
+def controls_in_words(sampling: SampleSettings) -> str:
+    """A way of sampling, for the middle of a sentence.
+
+    >>> controls_in_words(SampleSettings(temperature=0.9, by_field={"pitch": 1.1}, top_p=0.95))
+    'temperature 0.9, of pitch 1.1, top-p 0.95'
+    """
+    return ", ".join(controls(sampling).values())
+
+
+def origins_in_words(used: SampleSettings, given: SampleSettings, own: SampleSettings) -> str:
     """Every control in force and where it comes from.
 
-    >>> own = SampleSettings(temperature=0.9, by_field={"pitch": 1.1})
-    >>> sampling_in_words(SampleSettings(temperature=0.9, by_field={"pitch": 1.2}), SampleSettings(by_field={"pitch": 1.2}), own)
-    'Temperature 0.9 (tuned for this model), of pitch 1.2 (given)'
+    >>> given, own = SampleSettings(by_field={"pitch": 1.2}), SampleSettings(temperature=0.9, top_p=0.95)
+    >>> origins_in_words(SampleSettings(temperature=0.9, by_field={"pitch": 1.2}, top_p=0.95), given, own)
+    'Temperature 0.9 (tuned for this model), of pitch 1.2 (given), top-p 0.95 (tuned for this model)'
     """
-    controls = {("temperature", ""): f"temperature {used.temperature:g}"}
-    controls |= {("by_field", field): f"of {field} {value:g}" for field, value in used.by_field.items()}
-    for key in ("top_k", "top_p", "min_p"):
-        if getattr(used, key) != getattr(SampleSettings(), key):
-            controls[key, ""] = f"{key.replace('_', '-')} {getattr(used, key):g}"
-    words = []
-    for (key, field), text in controls.items():
-        sources = {"given": given, "tuned for this model": own}
-        holds = (
-            name
-            for name, source in sources.items()
-            if key in source.model_fields_set and (not field or field in source.by_field)
-        )
-        words.append(f"{text} ({next(holds, "the default")})")
+    words = (f"{text} ({source_of(*control, given, own)})" for control, text in controls(used).items())
     return ", ".join(words).capitalize()
+
+
+def source_of(key: str, field: str, given: SampleSettings, own: SampleSettings) -> str:
+    for name, settings in (("given", given), ("tuned for this model", own)):
+        if key in settings.model_fields_set and (not field or field in settings.by_field):
+            return name
+    return "the default"
 
 
 def render_files(

@@ -1,0 +1,279 @@
+"""Temperature by evidence: the way of sampling whose pieces are closest to music the model has not seen.
+
+In: a trained run with validation works. Out: `tune.json`, the choice in the header of the model's
+file, and two pictures. Test pieces are not looked at.
+
+One control after the other: the temperature, then that of each field a little lower and higher, then
+top-p. Every setting improvises as many pieces from the same seeds; they are judged by their distance
+(`evaluate.fidelity`) to the beginnings of the validation pieces, cut to the same length, and those that
+copy from the training pieces (`evaluate.originality`) are counted.
+
+Noise is the standard error of the difference of two distances: a delete-a-group jackknife over eight
+groups of pieces, the same seeds in each (Kott, 2001). Of all settings within one standard error of
+the best, the plainest is taken (Breiman et al., 1984).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from cadenza.corpus.scan import Entry
+from cadenza.corpus.split import VALIDATION
+from cadenza.errors import CadenzaError
+from cadenza.evaluate.fidelity import distance
+from cadenza.evaluate.originality import TrainingIndex, Yardstick, excerpts, verdict, yardstick
+from cadenza.evaluate.variety import variety
+from cadenza.improviser import Improviser, Piece, cut, with_sampling
+from cadenza.models import device
+from cadenza.notes import Header, Notes, from_first_onset, one_at_a_time
+from cadenza.records import Progress, Record, Said
+from cadenza.runs.folder import MANIFEST, MODEL, PLOTS, TUNE, Run
+from cadenza.runs.pictures import tune_pictures, write_figure
+from cadenza.runs.results import controls_in_words
+from cadenza.settings import SampleSettings
+
+TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+FIELD_STEPS = (-0.15, 0.15)
+"""What is added to the temperature for one field alone."""
+NUCLEI = (0.98, 0.95, 0.9)
+"""Values of top-p."""
+PIECES, LONGEST_SECONDS = 48, 60.0
+GROUPS = 8
+HUMAN_DRAWS = 20
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A setting and what came of it; `without` holds its distance without each group of pieces."""
+
+    sampling: SampleSettings
+    distance: float
+    without: tuple[float, ...]
+    copied: int
+    samples: list[dict[str, float]]
+
+    @property
+    def plainness(self) -> tuple[int, float]:
+        """Smaller is plainer: fewer controls, then nearer to temperature 1."""
+        return len(self.sampling.by_field) + (self.sampling.top_p < 1), round(abs(self.sampling.temperature - 1), 6)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """What pieces are compared with: validation music for closeness, training music for copies."""
+
+    reference: list[Notes]
+    index: TrainingIndex
+    yardstick: Yardstick
+    names: list[str]
+
+    def distances(self, pieces: Sequence[Notes]) -> tuple[float, tuple[float, ...]]:
+        """Of all pieces, and of all but each group."""
+        groups = min(GROUPS, len(pieces))
+        parts = [[piece for k, piece in enumerate(pieces) if k % groups != g and len(piece)] for g in range(groups)]
+        whole = [piece for piece in pieces if len(piece)]
+        if not whole or not all(parts):
+            return math.inf, (math.inf,) * groups
+        return distance(whole, self.reference), tuple(distance(part, self.reference) for part in parts)
+
+    def copied(self, pieces: Sequence[Notes]) -> int:
+        """How many pieces share more with the training pieces than any validation excerpt does."""
+        likenesses = self.index.likeness([piece for piece in pieces if len(piece)])
+        return sum(verdict(likeness, self.yardstick, self.names).copied for likeness in likenesses)
+
+
+def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterator[Record]:
+    """Try the settings, store the choice; a run without validation pieces raises `CadenzaError`."""
+    settings = run.settings()
+    torch.set_num_threads(settings.train.threads)
+    improviser = run.improviser(device(settings.train.device).type)
+    check(run, improviser, count)
+    validation = pieces_of(run, improviser, VALIDATION)
+    seconds = seconds or round(min(LONGEST_SECONDS, float(np.median([piece.length_seconds for piece, _ in validation]))))
+    yield Progress("reading the training pieces", 0, 1)
+    judge = judge_of(run, improviser, [piece for piece, _ in validation], seconds)
+    human = human_level(judge.reference, [entry.work for _, entry in validation], count, settings.train.seed)
+    yield Said(introduction(judge, human, count, seconds))
+    trials = yield from attempts(improviser, judge, count, seconds, settings.train.seed)
+    chosen = plainest(trials)
+    found = {
+        "step": improviser.step, "manifest_sha256": improviser.manifest_sha256, "seed": settings.train.seed,
+        "pieces": count, "seconds": seconds, "validation_pieces": len(judge.reference), "human": human,
+        "tried": [as_dict(trial, chosen) for trial in trials],
+        "chosen": trials.index(chosen), "why": why(chosen, trials),
+        "samples": [sample for trial in trials if not trial.plainness[0] for sample in trial.samples],
+    }  # fmt: skip
+    run.write(MODEL, with_sampling(run.read(MODEL), chosen.sampling))
+    yield Said(f"Wrote {run.write(TUNE, json.dumps(found, indent=1).encode())}")
+    for drawn in tune_pictures(run):
+        yield from write_figure(drawn.figure, run.folder / PLOTS / drawn.stem, ("svg", "png"))
+    yield Said(f"{found['why']} cadenza generate now samples so unless told otherwise.")
+
+
+def check(run: Run, improviser: Improviser, count: int) -> None:
+    if improviser.manifest_sha256 != run.manifest_sha256():
+        raise CadenzaError(
+            f"{run.folder}: the manifest is not the one the model was trained on; restore {MANIFEST}, or train anew with another --out."
+        )
+    if not len(run.data().validation):
+        raise CadenzaError(
+            f"{run.folder}: nothing was held out for validation, so no temperature can be judged; train anew on three works or more with corpus.validation above 0."
+        )
+    if count < 2:
+        raise CadenzaError("The noise cannot be told from one piece; pass --pieces 2 or more.")
+
+
+def pieces_of(run: Run, improviser: Improviser, part: str) -> list[tuple[Notes, Entry]]:
+    """The pieces of one part as the model knows them: decoded from its rows, under one header."""
+    tables, facts = run.tables(), improviser.facts
+    header = Header("", facts.base, facts.tempo, facts.meter)
+    return [
+        (improviser.representation.decode(tables.piece(index), header), entry)
+        for index, entry in enumerate(run.kept())
+        if entry.split == part
+    ]
+
+
+def judge_of(run: Run, improviser: Improviser, validation: Sequence[Notes], seconds: float) -> Judge:
+    """Beginnings of validation pieces to be close to, and how much of the training pieces validation music has."""
+    training = pieces_of(run, improviser, "train")
+    reference = [beginning(piece, seconds) for piece in validation]
+    index = TrainingIndex.of([piece for piece, _ in training])
+    rng = np.random.default_rng(run.settings().train.seed)
+    human = excerpts(validation, [len(piece) for piece in reference], rng)
+    return Judge(reference, index, yardstick(list(index.likeness(human))), [entry.name for _, entry in training])
+
+
+def beginning(piece: Notes, seconds: float) -> Notes:
+    """A piece as if it had been improvised: from its first note on, no longer than asked."""
+    limit = round(seconds / piece.header.step_seconds)
+    return one_at_a_time(cut(from_first_onset(piece), limit))
+
+
+def human_level(reference: Sequence[Notes], works: Sequence[int], count: int, seed: int) -> dict[str, float] | None:
+    """Distances between halves of the validation music that share no work; None for a single work."""
+    if len(set(works)) < 2:
+        return None
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(HUMAN_DRAWS):
+        shuffled = rng.permutation(np.unique(works))
+        half = set(shuffled[: len(shuffled) // 2].tolist())
+        one = [piece for piece, work in zip(reference, works, strict=True) if work in half]
+        other = [piece for piece, work in zip(reference, works, strict=True) if work not in half]
+        found.append(distance(one[:count], other))
+    low, middle, high = np.percentile(found, [5, 50, 95]).tolist()
+    return {"low": low, "median": middle, "high": high}
+
+
+def introduction(judge: Judge, human: dict[str, float] | None, count: int, seconds: float) -> str:
+    level = (
+        f"two halves of it that share no work are {human['median']:.3f} apart ({human['low']:.3f} to {human['high']:.3f})"
+        if human
+        else "it is of a single work, so there is no human level to compare with"
+    )
+    return f"Validation music: the first {seconds:g} s of {len(judge.reference):,} pieces; {level}. Each setting improvises {count} pieces as long."
+
+
+def attempts(
+    improviser: Improviser, judge: Judge, count: int, seconds: float, seed: int
+) -> Generator[Record, None, list[Trial]]:
+    """Every setting in turn; what follows is tried around the plainest so far."""
+    fields = improviser.representation.fields
+    stages = ["", *(fields if len(fields) > 1 else ()), "top-p"]
+    total = len(TEMPERATURES) + len(FIELD_STEPS) * (len(stages) - 2) + len(NUCLEI)
+    trials: list[Trial] = []
+    began = time.perf_counter()
+    for stage in stages:
+        for sampling in variations(stage, plainest(trials).sampling if trials else SampleSettings()):
+            yield Progress("trying settings", len(trials), total)
+            pieces = yield from improviser.stream(sampling.model_copy(update={"seconds": seconds}), count, seed)
+            trial = judged(improviser, judge, sampling, pieces)
+            trials.append(trial)
+            yield Said(in_words(trial, count))
+            if len(trials) == 1:
+                minutes = (time.perf_counter() - began) * (total - 1) / 60
+                yield Said(f"{total - 1} more settings will take about {minutes:.1f} minutes; Ctrl-C leaves the run as it was.")
+    yield Progress("trying settings", total, total)
+    return trials
+
+
+def variations(stage: str, around: SampleSettings) -> Iterator[SampleSettings]:
+    """What a stage tries: temperatures, top-p, or other temperatures of the field that it is named after."""
+    base = around.model_dump(include={"temperature", "by_field", "top_p"}, exclude_unset=True)
+    if not stage:
+        yield from (SampleSettings(temperature=temperature) for temperature in TEMPERATURES)
+    elif stage == "top-p":
+        yield from (SampleSettings.model_validate(base | {"top_p": top_p}) for top_p in NUCLEI)
+    else:
+        for step in FIELD_STEPS:
+            by_field = around.by_field | {stage: round(around.temperature + step, 3)}
+            yield SampleSettings.model_validate(base | {"by_field": by_field})
+
+
+def judged(improviser: Improviser, judge: Judge, sampling: SampleSettings, pieces: Sequence[Piece]) -> Trial:
+    notes = [piece.notes for piece in pieces]
+    samples = [
+        {"temperature": sampling.temperature, "rows": len(piece.rows), "notes": len(piece.notes)}
+        | variety(improviser.representation, piece.rows, piece.notes)
+        for piece in pieces
+        if len(piece.notes)
+    ]
+    whole, without = judge.distances(notes)
+    return Trial(sampling, whole, without, judge.copied(notes), samples)
+
+
+def noise(one: Trial, other: Trial) -> float:
+    """The standard error of the difference of two distances."""
+    differences = np.subtract(one.without, other.without)
+    groups = len(differences)
+    return float(math.sqrt((groups - 1) / groups * ((differences - differences.mean()) ** 2).sum()))
+
+
+def candidates(trials: Sequence[Trial]) -> list[Trial]:
+    """The settings that copy least."""
+    able = [trial for trial in trials if math.isfinite(trial.distance)]
+    if not able:
+        raise CadenzaError("The pieces end before their first note at every temperature tried; train the model longer.")
+    fewest = min(trial.copied for trial in able)
+    return [trial for trial in able if trial.copied == fewest]
+
+
+def plainest(trials: Sequence[Trial]) -> Trial:
+    """Of the settings that copy least and are within noise of the closest of them, the plainest."""
+    able = candidates(trials)
+    best = min(able, key=lambda trial: trial.distance)
+    near = [trial for trial in able if trial.distance - best.distance <= noise(trial, best)]
+    return min(near, key=lambda trial: (trial.plainness, trial.distance))
+
+
+def why(chosen: Trial, trials: Sequence[Trial]) -> str:
+    """The choice in one sentence."""
+    able = candidates(trials)
+    best = min(able, key=lambda trial: trial.distance)
+    kind = {True: "", False: f", among those that copy least (in {chosen.copied} pieces)" if chosen.copied else ", among those that copy no more than validation music does"}[len(able) == len(trials)]  # fmt: skip
+    words = controls_in_words(chosen.sampling).capitalize()
+    if chosen is best:
+        return f"{words} is closest to the validation music (distance {chosen.distance:.3f}){kind}."
+    return f"{words} is the plainest setting whose distance to the validation music ({chosen.distance:.3f}) is within noise (± {noise(chosen, best):.3f}) of the smallest ({best.distance:.3f}, {controls_in_words(best.sampling)}){kind}."
+
+
+def in_words(trial: Trial, count: int) -> str:
+    copies = f"; {trial.copied} of {count} pieces copy" if trial.copied else ""
+    apart = f"distance {trial.distance:.3f}" if math.isfinite(trial.distance) else "too few pieces have notes"
+    return f"{controls_in_words(trial.sampling).capitalize()}: {apart}{copies}."
+
+
+def as_dict(trial: Trial, chosen: Trial) -> dict[str, Any]:
+    able = math.isfinite(trial.distance)
+    return {
+        "temperature": trial.sampling.temperature, "by_field": trial.sampling.by_field, "top_p": trial.sampling.top_p,
+        "distance": trial.distance if able else None, "noise": noise(trial, chosen) if able else None, "copied": trial.copied,
+    }  # fmt: skip
