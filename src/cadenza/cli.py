@@ -173,7 +173,10 @@ def evaluate(run: RunArgument) -> None:
 def tune(
     run: RunArgument,
     pieces: Annotated[int | None, typer.Option("--pieces", min=2, help="Pieces improvised with each setting.")] = None,
-    seconds: Annotated[float | None, typer.Option("--seconds", help="Their longest time, seconds; as validation pieces, at most 60, unless given.")] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", help="Their longest time, seconds; as validation pieces, at most 60, unless given."),
+    ] = None,
 ) -> None:
     """Find the temperatures and the top-p with which a run's pieces are closest to its validation works."""
     from cadenza import runs

@@ -9,6 +9,7 @@ from cadenza.plot.events import event_types, token_frequencies
 from cadenza.plot.roll import ROLL_LEFT, ROLL_RIGHT, clock, piano_roll, shown_seconds
 from cadenza.plot.temperature import temperature_analysis
 from cadenza.plot.theme import to_bytes
+from cadenza.plot.tuning import tuning
 
 __all__ = [
     "ROLL_LEFT",
@@ -23,5 +24,6 @@ __all__ = [
     "temperature_analysis",
     "to_bytes",
     "token_frequencies",
+    "tuning",
     "velocities",
 ]

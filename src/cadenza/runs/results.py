@@ -75,7 +75,7 @@ def generate_files(
 def controls(sampling: SampleSettings) -> dict[tuple[str, str], str]:
     """The temperature and every control that does something, in words; by setting and field."""
     shown = {("temperature", ""): f"temperature {sampling.temperature:g}"}
-    shown |= {("by_field", field): f"of {field} {value:g}" for field, value in sampling.by_field.items()}
+    shown |= {("by_field", field): f"{field} {value:g}" for field, value in sampling.by_field.items()}
     for key in ("top_k", "top_p", "min_p"):
         if getattr(sampling, key) != getattr(SampleSettings(), key):
             shown[key, ""] = f"{key.replace('_', '-')} {getattr(sampling, key):g}"
@@ -86,7 +86,7 @@ def controls_in_words(sampling: SampleSettings) -> str:
     """A way of sampling, for the middle of a sentence.
 
     >>> controls_in_words(SampleSettings(temperature=0.9, by_field={"pitch": 1.1}, top_p=0.95))
-    'temperature 0.9, of pitch 1.1, top-p 0.95'
+    'temperature 0.9, pitch 1.1, top-p 0.95'
     """
     return ", ".join(controls(sampling).values())
 
@@ -96,7 +96,7 @@ def origins_in_words(used: SampleSettings, given: SampleSettings, own: SampleSet
 
     >>> given, own = SampleSettings(by_field={"pitch": 1.2}), SampleSettings(temperature=0.9, top_p=0.95)
     >>> origins_in_words(SampleSettings(temperature=0.9, by_field={"pitch": 1.2}, top_p=0.95), given, own)
-    'Temperature 0.9 (tuned for this model), of pitch 1.2 (given), top-p 0.95 (tuned for this model)'
+    'Temperature 0.9 (tuned for this model), pitch 1.2 (given), top-p 0.95 (tuned for this model)'
     """
     words = (f"{text} ({source_of(*control, given, own)})" for control, text in controls(used).items())
     return ", ".join(words).capitalize()

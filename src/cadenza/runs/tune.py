@@ -5,12 +5,11 @@ file, and two pictures. Test pieces are not looked at.
 
 One control after the other: the temperature, then that of each field a little lower and higher, then
 top-p. Every setting improvises as many pieces from the same seeds; they are judged by their distance
-(`evaluate.fidelity`) to the beginnings of the validation pieces, cut to the same length, and those that
+(`evaluate.closeness`) to the beginnings of the validation pieces, cut to the same length, and those that
 copy from the training pieces (`evaluate.originality`) are counted.
 
-Noise is the standard error of the difference of two distances: a delete-a-group jackknife over eight
-groups of pieces, the same seeds in each (Kott, 2001). Of all settings within one standard error of
-the best, the plainest is taken (Breiman et al., 1984).
+Of the settings that copy least and whose distance is within one standard error of the smallest, the
+plainest is taken (the rule of Breiman et al., 1984): the fewest controls, then the nearest to temperature 1.
 """
 
 from __future__ import annotations
@@ -28,6 +27,7 @@ import torch
 from cadenza.corpus.scan import Entry
 from cadenza.corpus.split import VALIDATION
 from cadenza.errors import CadenzaError
+from cadenza.evaluate.closeness import Closeness, closeness, noise
 from cadenza.evaluate.fidelity import distance
 from cadenza.evaluate.originality import TrainingIndex, Yardstick, excerpts, verdict, yardstick
 from cadenza.evaluate.variety import variety
@@ -38,7 +38,7 @@ from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import MANIFEST, MODEL, PLOTS, TUNE, Run
 from cadenza.runs.pictures import tune_pictures, write_figure
 from cadenza.runs.results import controls_in_words
-from cadenza.settings import SampleSettings
+from cadenza.settings import SampleSettings, validate
 
 TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
 FIELD_STEPS = (-0.15, 0.15)
@@ -46,19 +46,25 @@ FIELD_STEPS = (-0.15, 0.15)
 NUCLEI = (0.98, 0.95, 0.9)
 """Values of top-p."""
 PIECES, LONGEST_SECONDS = 48, 60.0
-GROUPS = 8
 HUMAN_DRAWS = 20
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A setting and what came of it; `without` holds its distance without each group of pieces."""
+    """A setting and what came of it."""
 
     sampling: SampleSettings
-    distance: float
-    without: tuple[float, ...]
+    closeness: Closeness
     copied: int
     samples: list[dict[str, float]]
+
+    @property
+    def distance(self) -> float:
+        return self.closeness.distance
+
+    def noise(self, other: Trial) -> float:
+        """The standard error of the difference of two distances."""
+        return noise(self.closeness, other.closeness)
 
     @property
     def plainness(self) -> tuple[int, float]:
@@ -75,15 +81,6 @@ class Judge:
     yardstick: Yardstick
     names: list[str]
 
-    def distances(self, pieces: Sequence[Notes]) -> tuple[float, tuple[float, ...]]:
-        """Of all pieces, and of all but each group."""
-        groups = min(GROUPS, len(pieces))
-        parts = [[piece for k, piece in enumerate(pieces) if k % groups != g and len(piece)] for g in range(groups)]
-        whole = [piece for piece in pieces if len(piece)]
-        if not whole or not all(parts):
-            return math.inf, (math.inf,) * groups
-        return distance(whole, self.reference), tuple(distance(part, self.reference) for part in parts)
-
     def copied(self, pieces: Sequence[Notes]) -> int:
         """How many pieces share more with the training pieces than any validation excerpt does."""
         likenesses = self.index.likeness([piece for piece in pieces if len(piece)])
@@ -95,9 +92,11 @@ def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterato
     settings = run.settings()
     torch.set_num_threads(settings.train.threads)
     improviser = run.improviser(device(settings.train.device).type)
-    check(run, improviser, count)
+    check(run, improviser, count, seconds)
     validation = pieces_of(run, improviser, VALIDATION)
-    seconds = seconds or round(min(LONGEST_SECONDS, float(np.median([piece.length_seconds for piece, _ in validation]))))
+    seconds = seconds or round(
+        min(LONGEST_SECONDS, float(np.median([piece.length_seconds for piece, _ in validation])))
+    )
     yield Progress("reading the training pieces", 0, 1)
     judge = judge_of(run, improviser, [piece for piece, _ in validation], seconds)
     human = human_level(judge.reference, [entry.work for _, entry in validation], count, settings.train.seed)
@@ -118,7 +117,7 @@ def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterato
     yield Said(f"{found['why']} cadenza generate now samples so unless told otherwise.")
 
 
-def check(run: Run, improviser: Improviser, count: int) -> None:
+def check(run: Run, improviser: Improviser, count: int, seconds: float | None) -> None:
     if improviser.manifest_sha256 != run.manifest_sha256():
         raise CadenzaError(
             f"{run.folder}: the manifest is not the one the model was trained on; restore {MANIFEST}, or train anew with another --out."
@@ -127,6 +126,7 @@ def check(run: Run, improviser: Improviser, count: int) -> None:
         raise CadenzaError(
             f"{run.folder}: nothing was held out for validation, so no temperature can be judged; train anew on three works or more with corpus.validation above 0."
         )
+    validate({"sample": {"seconds": seconds}} if seconds is not None else {})
     if count < 2:
         raise CadenzaError("The noise cannot be told from one piece; pass --pieces 2 or more.")
 
@@ -200,7 +200,9 @@ def attempts(
             yield Said(in_words(trial, count))
             if len(trials) == 1:
                 minutes = (time.perf_counter() - began) * (total - 1) / 60
-                yield Said(f"{total - 1} more settings will take about {minutes:.1f} minutes; Ctrl-C leaves the run as it was.")
+                yield Said(
+                    f"{total - 1} more settings will take about {minutes:.1f} minutes; Ctrl-C leaves the run as it was."
+                )
     yield Progress("trying settings", total, total)
     return trials
 
@@ -226,15 +228,7 @@ def judged(improviser: Improviser, judge: Judge, sampling: SampleSettings, piece
         for piece in pieces
         if len(piece.notes)
     ]
-    whole, without = judge.distances(notes)
-    return Trial(sampling, whole, without, judge.copied(notes), samples)
-
-
-def noise(one: Trial, other: Trial) -> float:
-    """The standard error of the difference of two distances."""
-    differences = np.subtract(one.without, other.without)
-    groups = len(differences)
-    return float(math.sqrt((groups - 1) / groups * ((differences - differences.mean()) ** 2).sum()))
+    return Trial(sampling, closeness(notes, judge.reference), judge.copied(notes), samples)
 
 
 def candidates(trials: Sequence[Trial]) -> list[Trial]:
@@ -250,7 +244,7 @@ def plainest(trials: Sequence[Trial]) -> Trial:
     """Of the settings that copy least and are within noise of the closest of them, the plainest."""
     able = candidates(trials)
     best = min(able, key=lambda trial: trial.distance)
-    near = [trial for trial in able if trial.distance - best.distance <= noise(trial, best)]
+    near = [trial for trial in able if trial.distance - best.distance <= trial.noise(best)]
     return min(near, key=lambda trial: (trial.plainness, trial.distance))
 
 
@@ -262,7 +256,7 @@ def why(chosen: Trial, trials: Sequence[Trial]) -> str:
     words = controls_in_words(chosen.sampling).capitalize()
     if chosen is best:
         return f"{words} is closest to the validation music (distance {chosen.distance:.3f}){kind}."
-    return f"{words} is the plainest setting whose distance to the validation music ({chosen.distance:.3f}) is within noise (± {noise(chosen, best):.3f}) of the smallest ({best.distance:.3f}, {controls_in_words(best.sampling)}){kind}."
+    return f"{words} is the plainest setting whose distance to the validation music ({chosen.distance:.3f}) is within noise (± {chosen.noise(best):.3f}) of the smallest ({best.distance:.3f}, {controls_in_words(best.sampling)}){kind}."
 
 
 def in_words(trial: Trial, count: int) -> str:
@@ -275,5 +269,5 @@ def as_dict(trial: Trial, chosen: Trial) -> dict[str, Any]:
     able = math.isfinite(trial.distance)
     return {
         "temperature": trial.sampling.temperature, "by_field": trial.sampling.by_field, "top_p": trial.sampling.top_p,
-        "distance": trial.distance if able else None, "noise": noise(trial, chosen) if able else None, "copied": trial.copied,
+        "plain": not trial.plainness[0], "distance": trial.distance if able else None, "noise": trial.noise(chosen) if able else None, "copied": trial.copied,
     }  # fmt: skip
