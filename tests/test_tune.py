@@ -21,7 +21,8 @@ from cadenza.notes import Notes
 from cadenza.records import Progress, Said
 from cadenza.runs import carry_out, open_run, train
 from cadenza.runs.folder import Run
-from cadenza.runs.tune import Trial, plainest, tune, variations, why
+from cadenza.runs.trials import Trial, plainest, why
+from cadenza.runs.tune import tune, variations
 from cadenza.settings import SampleSettings, build
 
 TINY: dict[str, Any] = {
@@ -248,7 +249,7 @@ NOBODY = Notes.of([], [], [], [])
 
 def test_closeness_is_the_distance_of_all_and_of_all_but_each() -> None:
     pieces, reference = melodies(0, 7), melodies(1, 20)  # all as long, so that the excerpts do not depend on the others
-    found = closeness(pieces, reference)
+    found = closeness(pieces, reference, range(20))
     assert found.distance == pytest.approx(distance(pieces, reference))
     for k, without in enumerate(found.without_N):
         assert without == pytest.approx(distance(pieces[:k] + pieces[k + 1 :], reference), rel=0.05)
@@ -256,16 +257,20 @@ def test_closeness_is_the_distance_of_all_and_of_all_but_each() -> None:
 
 def test_pieces_without_notes_are_left_out_of_a_distance() -> None:
     pieces, reference = melodies(0, 5), melodies(1, 20)
-    assert closeness([*pieces, NOBODY], reference).distance == pytest.approx(distance(pieces, reference))
-    assert math.isinf(closeness([NOBODY, pieces[0]], reference).distance)
+    assert closeness([*pieces, NOBODY], reference, range(20)).distance == pytest.approx(distance(pieces, reference))
+    assert math.isinf(closeness([NOBODY, pieces[0]], reference, range(20)).distance)
 
 
-def test_noise_is_that_of_many_repetitions() -> None:
-    reference = melodies(0, 100)
-    pairs = [
-        (closeness(melodies(seed, 12, 61), reference), closeness(melodies(seed + 1, 12, 62), reference))
-        for seed in range(1, 80, 2)
-    ]
+@pytest.mark.parametrize("of_works", [False, True])
+def test_noise_is_that_of_many_repetitions(of_works: bool) -> None:
+    """Of pieces, before a large reference; of works, for many pieces before a small one."""
+    count, size, works = (80, 10, range(10)) if of_works else (10, 80, [0] * 80)
+    pairs = []
+    for seed in range(0, 90, 3):
+        reference = melodies(seed if of_works else 1000, size)
+        made = (melodies(1001 if of_works else seed + k, count, low) for k, low in ((1, 61), (2, 62)))
+        one, other = (closeness(pieces, reference, works) for pieces in made)
+        pairs.append((one, other))
     told = float(np.mean([noise(*pair) for pair in pairs]))
     true = float(np.std([one.distance - other.distance for one, other in pairs]))
     assert told == pytest.approx(true, rel=0.5)
@@ -274,7 +279,7 @@ def test_noise_is_that_of_many_repetitions() -> None:
 
 def trial(distance: float, copied: int = 0, spread: float = 0.0, **sampling: Any) -> Trial:
     without = np.array([distance - spread, distance + spread, distance])
-    return Trial(SampleSettings(**sampling), Closeness(distance, without), copied, [])
+    return Trial(SampleSettings(**sampling), Closeness(distance, without, np.zeros(0)), copied, [])
 
 
 def test_the_closest_of_the_settings_that_do_not_copy_is_chosen() -> None:
@@ -293,7 +298,7 @@ def test_within_noise_the_plainer_setting_is_chosen() -> None:
 
 
 def test_a_setting_whose_pieces_have_no_notes_is_never_chosen() -> None:
-    silent = Trial(SampleSettings(temperature=1), Closeness(math.inf, np.full(3, math.inf)), 0, [])
+    silent = Trial(SampleSettings(temperature=1), Closeness(math.inf, np.full(3, math.inf), np.zeros(0)), 0, [])
     other = trial(3.0, copied=1, temperature=0.7)
     assert plainest([silent, other]) is other
     with pytest.raises(CadenzaError, match="train the model longer"):

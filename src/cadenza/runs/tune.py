@@ -7,37 +7,31 @@ One control after the other: the temperature, then that of each field a little l
 top-p. Every setting improvises as many pieces from the same seeds; they are judged by their distance
 (`evaluate.closeness`) to the beginnings of the validation pieces, cut to the same length, and those that
 copy from the training pieces (`evaluate.originality`) are counted.
-
-Of the settings that copy least and whose distance is within one standard error of the smallest, the
-plainest is taken (the rule of Breiman et al., 1984): the fewest controls, then the nearest to temperature 1.
+`trials` says how one is chosen.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from itertools import compress
 
 import numpy as np
 import torch
 
 from cadenza.corpus.scan import Entry
-from cadenza.corpus.split import VALIDATION
+from cadenza.corpus.split import TRAIN, VALIDATION
 from cadenza.errors import CadenzaError
-from cadenza.evaluate.closeness import Closeness, closeness, noise
 from cadenza.evaluate.fidelity import distance
-from cadenza.evaluate.originality import TrainingIndex, Yardstick, excerpts, verdict, yardstick
-from cadenza.evaluate.variety import variety
-from cadenza.improviser import Improviser, Piece, cut, with_sampling
+from cadenza.evaluate.originality import TrainingIndex, excerpts, yardstick
+from cadenza.improviser import Improviser, cut, with_sampling
 from cadenza.models import device
 from cadenza.notes import Header, Notes, from_first_onset, one_at_a_time
 from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import MANIFEST, MODEL, PLOTS, TUNE, Run
 from cadenza.runs.pictures import tune_pictures, write_figure
-from cadenza.runs.results import controls_in_words
+from cadenza.runs.trials import Judge, Trial, as_dict, in_words, judged, plainest, why
 from cadenza.settings import SampleSettings, validate
 
 TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
@@ -49,57 +43,19 @@ PIECES, LONGEST_SECONDS = 48, 60.0
 HUMAN_DRAWS = 20
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A setting and what came of it."""
-
-    sampling: SampleSettings
-    closeness: Closeness
-    copied: int
-    samples: list[dict[str, float]]
-
-    @property
-    def distance(self) -> float:
-        return self.closeness.distance
-
-    def noise(self, other: Trial) -> float:
-        """The standard error of the difference of two distances."""
-        return noise(self.closeness, other.closeness)
-
-    @property
-    def plainness(self) -> tuple[int, float]:
-        """Smaller is plainer: fewer controls, then nearer to temperature 1."""
-        return len(self.sampling.by_field) + (self.sampling.top_p < 1), round(abs(self.sampling.temperature - 1), 6)
-
-
-@dataclass(frozen=True)
-class Judge:
-    """What pieces are compared with: validation music for closeness, training music for copies."""
-
-    reference: list[Notes]
-    index: TrainingIndex
-    yardstick: Yardstick
-    names: list[str]
-
-    def copied(self, pieces: Sequence[Notes]) -> int:
-        """How many pieces share more with the training pieces than any validation excerpt does."""
-        likenesses = self.index.likeness([piece for piece in pieces if len(piece)])
-        return sum(verdict(likeness, self.yardstick, self.names).copied for likeness in likenesses)
-
-
 def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterator[Record]:
     """Try the settings, store the choice; a run without validation pieces raises `CadenzaError`."""
     settings = run.settings()
     torch.set_num_threads(settings.train.threads)
     improviser = run.improviser(device(settings.train.device).type)
     check(run, improviser, count, seconds)
-    validation = pieces_of(run, improviser, VALIDATION)
+    validation = as_known(run, improviser, VALIDATION)
     seconds = seconds or round(
         min(LONGEST_SECONDS, float(np.median([piece.length_seconds for piece, _ in validation])))
     )
     yield Progress("reading the training pieces", 0, 1)
-    judge = judge_of(run, improviser, [piece for piece, _ in validation], seconds)
-    human = human_level(judge.reference, [entry.work for _, entry in validation], count, settings.train.seed)
+    judge = judge_of(run, improviser, validation, seconds)
+    human = human_level(judge, count, settings.train.seed)
     yield Said(introduction(judge, human, count, seconds))
     trials = yield from attempts(improviser, judge, count, seconds, settings.train.seed)
     chosen = plainest(trials)
@@ -131,7 +87,7 @@ def check(run: Run, improviser: Improviser, count: int, seconds: float | None) -
         raise CadenzaError("The noise cannot be told from one piece; pass --pieces 2 or more.")
 
 
-def pieces_of(run: Run, improviser: Improviser, part: str) -> list[tuple[Notes, Entry]]:
+def as_known(run: Run, improviser: Improviser, part: str) -> list[tuple[Notes, Entry]]:
     """The pieces of one part as the model knows them: decoded from its rows, under one header."""
     tables, facts = run.tables(), improviser.facts
     header = Header("", facts.base, facts.tempo, facts.meter)
@@ -142,14 +98,15 @@ def pieces_of(run: Run, improviser: Improviser, part: str) -> list[tuple[Notes, 
     ]
 
 
-def judge_of(run: Run, improviser: Improviser, validation: Sequence[Notes], seconds: float) -> Judge:
+def judge_of(run: Run, improviser: Improviser, validation: Sequence[tuple[Notes, Entry]], seconds: float) -> Judge:
     """Beginnings of validation pieces to be close to, and how much of the training pieces validation music has."""
-    training = pieces_of(run, improviser, "train")
-    reference = [beginning(piece, seconds) for piece in validation]
+    training = as_known(run, improviser, TRAIN)
+    reference = [beginning(piece, seconds) for piece, _ in validation]
     index = TrainingIndex.of([piece for piece, _ in training])
     rng = np.random.default_rng(run.settings().train.seed)
-    human = excerpts(validation, [len(piece) for piece in reference], rng)
-    return Judge(reference, index, yardstick(list(index.likeness(human))), [entry.name for _, entry in training])
+    human = excerpts([piece for piece, _ in validation], [len(piece) for piece in reference], rng)
+    works, names = [entry.work for _, entry in validation], [entry.name for _, entry in training]
+    return Judge(reference, works, index, yardstick(list(index.likeness(human))), names)
 
 
 def beginning(piece: Notes, seconds: float) -> Notes:
@@ -158,16 +115,15 @@ def beginning(piece: Notes, seconds: float) -> Notes:
     return one_at_a_time(cut(from_first_onset(piece), limit))
 
 
-def human_level(reference: Sequence[Notes], works: Sequence[int], count: int, seed: int) -> dict[str, float] | None:
+def human_level(judge: Judge, count: int, seed: int) -> dict[str, float] | None:
     """Distances between halves of the validation music that share no work; None for a single work."""
-    if len(set(works)) < 2:
+    works = np.unique(judge.works)
+    if len(works) < 2:
         return None
     rng, found = np.random.default_rng(seed), []
     for _ in range(HUMAN_DRAWS):
-        shuffled = rng.permutation(np.unique(works))
-        half = set(shuffled[: len(shuffled) // 2].tolist())
-        one = [piece for piece, work in zip(reference, works, strict=True) if work in half]
-        other = [piece for piece, work in zip(reference, works, strict=True) if work not in half]
+        inside = np.isin(judge.works, rng.permutation(works)[: len(works) // 2])
+        one, other = (list(compress(judge.reference, side)) for side in (inside, ~inside))
         found.append(distance(one[:count], other))
     low, middle, high = np.percentile(found, [5, 50, 95]).tolist()
     return {"low": low, "median": middle, "high": high}
@@ -195,7 +151,7 @@ def attempts(
         for sampling in variations(stage, plainest(trials).sampling if trials else SampleSettings()):
             yield Progress("trying settings", len(trials), total)
             pieces = yield from improviser.stream(sampling.model_copy(update={"seconds": seconds}), count, seed)
-            trial = judged(improviser, judge, sampling, pieces)
+            trial = judged(improviser.representation, judge, sampling, pieces)
             trials.append(trial)
             yield Said(in_words(trial, count))
             if len(trials) == 1:
@@ -218,56 +174,3 @@ def variations(stage: str, around: SampleSettings) -> Iterator[SampleSettings]:
         for step in FIELD_STEPS:
             by_field = around.by_field | {stage: round(around.temperature + step, 3)}
             yield SampleSettings.model_validate(base | {"by_field": by_field})
-
-
-def judged(improviser: Improviser, judge: Judge, sampling: SampleSettings, pieces: Sequence[Piece]) -> Trial:
-    notes = [piece.notes for piece in pieces]
-    samples = [
-        {"temperature": sampling.temperature, "rows": len(piece.rows), "notes": len(piece.notes)}
-        | variety(improviser.representation, piece.rows, piece.notes)
-        for piece in pieces
-        if len(piece.notes)
-    ]
-    return Trial(sampling, closeness(notes, judge.reference), judge.copied(notes), samples)
-
-
-def candidates(trials: Sequence[Trial]) -> list[Trial]:
-    """The settings that copy least."""
-    able = [trial for trial in trials if math.isfinite(trial.distance)]
-    if not able:
-        raise CadenzaError("The pieces end before their first note at every temperature tried; train the model longer.")
-    fewest = min(trial.copied for trial in able)
-    return [trial for trial in able if trial.copied == fewest]
-
-
-def plainest(trials: Sequence[Trial]) -> Trial:
-    """Of the settings that copy least and are within noise of the closest of them, the plainest."""
-    able = candidates(trials)
-    best = min(able, key=lambda trial: trial.distance)
-    near = [trial for trial in able if trial.distance - best.distance <= trial.noise(best)]
-    return min(near, key=lambda trial: (trial.plainness, trial.distance))
-
-
-def why(chosen: Trial, trials: Sequence[Trial]) -> str:
-    """The choice in one sentence."""
-    able = candidates(trials)
-    best = min(able, key=lambda trial: trial.distance)
-    kind = {True: "", False: f", among those that copy least (in {chosen.copied} pieces)" if chosen.copied else ", among those that copy no more than validation music does"}[len(able) == len(trials)]  # fmt: skip
-    words = controls_in_words(chosen.sampling).capitalize()
-    if chosen is best:
-        return f"{words} is closest to the validation music (distance {chosen.distance:.3f}){kind}."
-    return f"{words} is the plainest setting whose distance to the validation music ({chosen.distance:.3f}) is within noise (± {chosen.noise(best):.3f}) of the smallest ({best.distance:.3f}, {controls_in_words(best.sampling)}){kind}."
-
-
-def in_words(trial: Trial, count: int) -> str:
-    copies = f"; {trial.copied} of {count} pieces copy" if trial.copied else ""
-    apart = f"distance {trial.distance:.3f}" if math.isfinite(trial.distance) else "too few pieces have notes"
-    return f"{controls_in_words(trial.sampling).capitalize()}: {apart}{copies}."
-
-
-def as_dict(trial: Trial, chosen: Trial) -> dict[str, Any]:
-    able = math.isfinite(trial.distance)
-    return {
-        "temperature": trial.sampling.temperature, "by_field": trial.sampling.by_field, "top_p": trial.sampling.top_p,
-        "plain": not trial.plainness[0], "distance": trial.distance if able else None, "noise": trial.noise(chosen) if able else None, "copied": trial.copied,
-    }  # fmt: skip
