@@ -18,6 +18,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.text import Text
 
 from cadenza import plot
+from cadenza.evaluate.fidelity import FeatureFigures
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.plot import theme
 from cadenza.plot.curves import times
@@ -72,6 +73,13 @@ TRIED = [
     for t, d, plain, copied in ((0.8, 0.5, True, 3), (1.0, 0.4, True, 0), (1.2, 0.6, True, 0), (1.0, 0.45, False, 1), (1.0, 0.35, False, 0))
 ]  # fmt: skip
 EPOCHS = [0, 1, 2, 3]
+
+
+def feature(title: str, generated: float, floor: float = 0.2, high: float = 0.4) -> FeatureFigures:
+    return FeatureFigures(title, title, "", generated, floor, high, NAN, NAN, NAN, NAN)
+
+
+FEATURES = [feature("near", 0.1), feature("variety of pitch classes in 8 s", 0.6), feature("far", 127.4)]
 DRIFT = {"training pieces": [200, 20, 4, 1.3], "held-out pieces": [210, 60, 80, 195.83]}
 
 PICTURES: dict[str, Callable[[], Figure]] = {
@@ -88,6 +96,8 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "temperature": lambda: plot.temperature_analysis(SAMPLES, LABELS, {"unique": (7, 9)}, "90 % of validation pieces"),
     "tuning": lambda: plot.tuning(TRIED, 4, (0.2, 0.3)),
     "tuning without a human level": lambda: plot.tuning(TRIED[:3], 1),
+    "features": lambda: plot.feature_distances(FEATURES),
+    "no floor": lambda: plot.feature_distances([feature("near", 0.1, NAN, NAN), feature("far", 3, NAN, NAN)]),
 }  # fmt: skip
 
 EMPTY: dict[str, Callable[[], Figure]] = {
@@ -117,6 +127,10 @@ EMPTY: dict[str, Callable[[], Figure]] = {
     "tuning": lambda: plot.tuning([], 0),
     "nothing measured": lambda: plot.tuning([{**TRIED[0], "distance": None, "noise": None}], 0, (0.1, 0.2)),
     "one setting": lambda: plot.tuning([{**TRIED[0], "distance": 0.0, "noise": 0.0}], 0),
+    "features": lambda: plot.feature_distances([]),
+    "no distance": lambda: plot.feature_distances([feature("near", NAN)]),
+    "all zero": lambda: plot.feature_distances([feature("near", 0, 0, 0)]),
+    "floor of zero": lambda: plot.feature_distances([feature("far", 1, 0, 0)]),
 }  # fmt: skip
 
 
@@ -359,6 +373,20 @@ def test_a_tune_shows_every_setting_the_choice_and_the_human_level() -> None:
     [band] = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
     assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.2, 0.3))
     assert axes.get_ylim()[0] == 0
+
+
+def test_features_stand_beside_the_band_of_unseen_music() -> None:
+    [axes] = plot.feature_distances([*FEATURES, feature("unknown", NAN), feature("unjudged", 0.3, NAN, NAN)]).axes
+    assert tick_labels(axes, "y") == ["unjudged", "far", "variety of pitch classes in 8 s", "near"]
+    dots = [line for line in axes.lines if line.get_gid() == "dot"]
+    assert [np.asarray(dot.get_xydata()).tolist() for dot in dots] == [[[0.1, 3]], [[0.6, 2]], [[0.3, 0]]]
+    assert [dot.get_color() for dot in dots] == [theme.BLUE, theme.ORANGE, theme.INK]
+    assert [bar.get_width() for bar in axes.patches if bar.get_gid() == "band" and isinstance(bar, Rectangle)] == [
+        0.4
+    ] * 3
+    [beyond] = [line for line in axes.lines if line.get_gid() == "beyond"]
+    assert np.asarray(beyond.get_xydata()).tolist() == [[axes.get_xlim()[1], 1]]
+    assert texts(axes) == ["127"]
 
 
 def test_a_huge_piece_is_drawn_as_few_paths() -> None:

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from cadenza.evaluate.draws import excerpts
 from cadenza.evaluate.features import histograms
-from cadenza.evaluate.fidelity import Floats, common_features, excerpts, mean_rows, set_distances
+from cadenza.evaluate.fidelity import Floats, common_features, mean_rows, set_distances
 from cadenza.notes import Notes
 
 

@@ -61,12 +61,12 @@ class Feature:
 
     @property
     def centres(self) -> Floats:
-        return self.low + self.width * (np.arange(self.bins) + 0.5)
+        return self.low + self.width * (np.arange(self.bins, dtype=np.float64) + 0.5)
 
     @property
     def edges(self) -> Floats:
         """Where bins begin and end, in the unit of the values."""
-        edges = self.low + self.width * np.arange(self.bins + 1)
+        edges = self.low + self.width * np.arange(self.bins + 1, dtype=np.float64)
         return np.exp2(edges) if self.logarithmic else edges
 
     def shares(self, values: Floats) -> Floats:
@@ -157,7 +157,8 @@ def pitch_class_entropy(notes: Notes, bar: float, bars: int) -> Floats:
     """Bits, for every window of `bars` bars that has a note; a shorter piece is one window."""
     if not len(notes):
         return np.zeros(0)
-    place = np.floor((notes.onset - notes.header.downbeat) / bar).astype(np.int64)
+    origin = notes.header.downbeat if notes.header.time_base.unit == "beats" else notes.onset[0]
+    place = np.floor((notes.onset - origin) / bar).astype(np.int64)
     place -= place[0]
     counts = np.zeros((place[-1] + 2, 12))
     np.add.at(counts, (place + 1, notes.pitch % 12), 1)
@@ -166,7 +167,7 @@ def pitch_class_entropy(notes: Notes, bar: float, bars: int) -> Floats:
     heard = total[window:] - total[:-window]
     heard = heard[heard.any(axis=1)]
     share = heard / heard.sum(axis=1, keepdims=True)
-    return -(share * np.log2(np.where(share > 0, share, 1))).sum(axis=1)
+    return -(share * np.log2(share, out=np.zeros_like(share), where=share > 0)).sum(axis=1)
 
 
 def repetition(

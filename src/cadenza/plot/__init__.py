@@ -6,6 +6,7 @@ In: notes and plain numbers. Out: matplotlib figures, and SVG or PNG bytes of th
 from cadenza.plot.corpus import pitches, sequence_lengths, velocities
 from cadenza.plot.curves import learning_curve
 from cadenza.plot.events import event_types, token_frequencies
+from cadenza.plot.fidelity import feature_distances
 from cadenza.plot.roll import ROLL_LEFT, ROLL_RIGHT, clock, piano_roll, shown_seconds
 from cadenza.plot.temperature import temperature_analysis
 from cadenza.plot.theme import to_bytes
@@ -16,6 +17,7 @@ __all__ = [
     "ROLL_RIGHT",
     "clock",
     "event_types",
+    "feature_distances",
     "learning_curve",
     "piano_roll",
     "pitches",
