@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save
 
 from cadenza import CadenzaError, load, midi
-from cadenza.improviser import FORMAT, Facts, Improviser, fresh_model, load_improviser, model_bytes
+from cadenza.improviser import FORMAT, Facts, Improviser, fresh_model, load_improviser, model_bytes, with_sampling
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.records import Said, outcome
 from cadenza.runs.results import generate_files
@@ -41,6 +41,7 @@ def saved(folder: Path, kind: str = "seconds", **facts: Any) -> Path:
     known = replace(FACTS[kind], **facts)
     tokens = representation(TOKENS[kind].representation, known.base, known.vocabulary)
     model = fresh_model(MODEL_SETTINGS[kind], tokens, seed=3)
+    folder.mkdir(exist_ok=True)
     path = folder / "model.safetensors"
     reading = MidiSettings(time_base=known.base.unit)
     path.write_bytes(model_bytes(model.state_dict(), MODEL_SETTINGS[kind], TOKENS[kind], reading, known, "ab" * 32, 17))
@@ -117,6 +118,54 @@ def test_a_piece_comes_with_the_rows_it_was_read_from(tmp_path: Path, kind: str,
             assert len(rows) == 30  # it has no end of its own
         read = model.representation.decode(rows)
         assert set(np.unique(notes.pitch)) == set(np.unique(read.pitch))
+
+
+# What a model was tuned to
+
+TUNED = SampleSettings(temperature=0.8, by_field={"pitch": 1.1, "shift": 0.7}, top_p=0.9)
+
+
+def test_a_way_of_sampling_goes_into_the_header_and_the_weights_stay_byte_for_byte(model_file: Path) -> None:
+    before = model_file.read_bytes()
+    for sampling in (TUNED, SampleSettings(temperature=1)):
+        model_file.write_bytes(with_sampling(model_file.read_bytes(), sampling))
+        loaded = load_improviser(model_file)
+        assert loaded.sampling == sampling
+        assert loaded.sampling.model_fields_set == sampling.model_fields_set
+        assert (loaded.facts, loaded.step) == (FACTS["seconds"], 17)
+    after = model_file.read_bytes()
+    weights = [data[8 + int.from_bytes(data[:8], "little") :] for data in (before, after)]
+    assert weights[0] == weights[1]
+    assert int.from_bytes(after[:8], "little") % 8 == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({}, {"temperature": 0.8, "by_field": {"pitch": 1.1, "shift": 0.7}, "top_p": 0.9}),
+        ({"temperature": 1.2}, {"temperature": 1.2, "by_field": {}, "top_p": 0.9}),
+        ({"by_field": {"pitch": 1.0}}, {"temperature": 0.8, "by_field": {"pitch": 1.0, "shift": 0.7}, "top_p": 0.9}),
+        ({"temperature": 1, "by_field": {"velocity": 2}}, {"temperature": 1, "by_field": {"velocity": 2}, "top_p": 0.9}),
+        ({"top_p": 1.0}, {"temperature": 0.8, "by_field": {"pitch": 1.1, "shift": 0.7}, "top_p": 1.0}),
+        ({"seconds": 5}, {"temperature": 0.8, "seconds": 5}),
+    ],
+)  # fmt: skip
+def test_what_is_given_goes_before_what_a_model_was_tuned_to(
+    model_file: Path, given: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    model_file.write_bytes(with_sampling(model_file.read_bytes(), TUNED))
+    model = load_improviser(model_file)
+    settled = model.settled(SampleSettings(**given))
+    assert {key: getattr(settled, key) for key in wanted} == wanted
+    by_hand = load(saved(model_file.parent / "untuned")).generate(**(TUNED.model_dump(exclude_unset=True) | wanted | {"seconds": 4}))  # fmt: skip
+    assert midi.to_bytes(model.generate(**(given | {"seconds": 4}))[0]) == midi.to_bytes(by_hand[0])
+
+
+@pytest.mark.parametrize("sampling", [{"temperature": -1}, {"by_field": {"tempo": 1.0}}, {"heat": 1}, [1]])
+def test_an_impossible_way_of_sampling_is_named(model_file: Path, sampling: Any) -> None:
+    with_header(model_file, sampling=sampling)
+    with pytest.raises(CadenzaError, match="do not fit"):
+        load(model_file)
 
 
 # Openings
@@ -217,13 +266,14 @@ def test_the_command_says_what_of_a_prompt_is_not_in_the_vocabulary(few: Improvi
     path = tmp_path / "prompt.mid"
     path.write_bytes(midi.to_bytes(Notes.of([0, 60, 110], [60, 61, 62], [50, 50, 50], [80, 80, 80])))
     said = said_by_generate(few, path, tmp_path / "out")
-    assert said[0].startswith(f"{path}: Not in the model's vocabulary and left out: 2 events, ")
-    assert "NOTE_ON_61 (1×)" in said[0]
-    assert "NOTE_OFF_61 (1×)" in said[0]
+    assert said[0] == "Temperature 0.95 (the default)."
+    assert said[1].startswith(f"{path}: Not in the model's vocabulary and left out: 2 events, ")
+    assert "NOTE_ON_61 (1×)" in said[1]
+    assert "NOTE_OFF_61 (1×)" in said[1]
     assert said[-1].startswith("Wrote ")
     assert midi.read(tmp_path / "out/seed0-01.mid", few.reading).pitch[:3].tolist() == [60, 61, 62]
     path.write_bytes(midi.to_bytes(Notes.of([0, 60], [60, 62], [50, 50], [80, 80])))
-    assert all(line.startswith("Wrote ") for line in said_by_generate(few, path, tmp_path / "known"))
+    assert all(line.startswith("Wrote ") for line in said_by_generate(few, path, tmp_path / "known")[1:])
 
 
 def test_a_note_at_the_onset_of_the_last_one_of_a_prompt_is_not_lost(few: Improviser) -> None:

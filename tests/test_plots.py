@@ -68,6 +68,10 @@ SAMPLES = [
     {"temperature": t, "unique": 10 * t + k, "repetition": NAN} for t in (0.5, 1.0, 1.5) for k in range(3)
 ]  # fmt: skip
 LABELS = {"unique": "different events", "repetition": "runs heard before (%)"}
+TRIED = [
+    {"temperature": t, "distance": d, "noise": 0.02, "plain": plain, "copied": copied}
+    for t, d, plain, copied in ((0.8, 0.5, True, 3), (1.0, 0.4, True, 0), (1.2, 0.6, True, 0), (1.0, 0.45, False, 1), (1.0, 0.35, False, 0))
+]  # fmt: skip
 EPOCHS = [0, 1, 2, 3]
 
 
@@ -89,7 +93,9 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "lengths": lambda: plot.sequence_lengths([10, 20, 30, 5000], "notes", (8, 4000)),
     "pitches": lambda: plot.pitches(counts(at60=3, at72=1), counts(at61=2), 55, 103),
     "velocities": lambda: plot.velocities(np.arange(128), np.ones(128), 4),
-    "temperature": lambda: plot.temperature_analysis(SAMPLES, LABELS, {"unique": 9}),
+    "temperature": lambda: plot.temperature_analysis(SAMPLES, LABELS, {"unique": (7, 9)}, "90 % of validation pieces"),
+    "tuning": lambda: plot.tuning(TRIED, 4, (0.2, 0.3)),
+    "tuning without a human level": lambda: plot.tuning(TRIED[:3], 1),
     "features": lambda: plot.feature_distances(FEATURES),
     "no floor": lambda: plot.feature_distances([feature("near", 0.1, NAN, NAN), feature("far", 3, NAN, NAN)]),
 }  # fmt: skip
@@ -117,7 +123,10 @@ EMPTY: dict[str, Callable[[], Figure]] = {
     "one pitch": lambda: plot.pitches(counts(at127=4), counts()),
     "velocities": lambda: plot.velocities(counts(), None, 32),
     "temperature": lambda: plot.temperature_analysis([], {}),
-    "one sample": lambda: plot.temperature_analysis([{"temperature": 1.0, "unique": 0.0}], LABELS, {"unique": NAN}),
+    "one sample": lambda: plot.temperature_analysis([{"temperature": 1.0, "unique": 0.0}], LABELS, {"unique": (NAN, NAN)}),
+    "tuning": lambda: plot.tuning([], 0),
+    "nothing measured": lambda: plot.tuning([{**TRIED[0], "distance": None, "noise": None}], 0, (0.1, 0.2)),
+    "one setting": lambda: plot.tuning([{**TRIED[0], "distance": 0.0, "noise": 0.0}], 0),
     "features": lambda: plot.feature_distances([]),
     "no distance": lambda: plot.feature_distances([feature("near", NAN)]),
     "all zero": lambda: plot.feature_distances([feature("near", 0, 0, 0)]),
@@ -335,14 +344,35 @@ def test_velocities_are_counted_together_by_step_and_named_where_few() -> None:
     assert len(bars(plot.velocities(np.ones(128)).axes[0])) == 128
 
 
-def test_temperatures_show_every_sample_their_mean_and_the_training_pieces() -> None:
-    unique, repetition = plot.temperature_analysis(SAMPLES, LABELS, {"unique": 9.0, "repetition": 1.0}).axes
-    dots, mean, reference = unique.lines
+def test_temperatures_show_every_sample_their_mean_and_the_band_of_human_pieces() -> None:
+    figure = plot.temperature_analysis(
+        SAMPLES, LABELS, {"unique": (7, 9), "repetition": (0, 1)}, "90 % of unseen pieces"
+    )
+    unique, repetition = figure.axes
+    dots, mean = unique.lines
     assert np.asarray(dots.get_xydata()).tolist() == [[one["temperature"], one["unique"]] for one in SAMPLES]
     assert np.asarray(mean.get_xydata()).tolist() == [[0.5, 6], [1, 11], [1.5, 16]]
-    assert np.asarray(reference.get_ydata()).tolist() == [9, 9]
+    [band] = [patch for patch in unique.patches if isinstance(patch, Rectangle)]
+    assert (band.get_y(), band.get_y() + band.get_height()) == (7, 9)
+    [legend] = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["an improvised piece", "mean", "90 % of unseen pieces"]
     assert texts(unique)[0] == "different events"
     assert "nothing to show" in texts(repetition)
+
+
+def test_a_tune_shows_every_setting_the_choice_and_the_human_level() -> None:
+    figure = plot.tuning(TRIED, 4, (0.2, 0.3))
+    [axes] = figure.axes
+    ends = [np.asarray(line.get_xydata()).tolist() for line in axes.lines]
+    assert [[0.8, 0.5], [1.0, 0.4], [1.2, 0.6]] in ends
+    assert [[1.0, 0.45], [1.0, 0.35]] in ends
+    [ring] = [line for line in axes.lines if line.get_gid() == "chosen"]
+    assert np.asarray(ring.get_xydata()).tolist() == [[1.0, 0.35]]
+    [crosses] = [line for line in axes.lines if line.get_marker() == "x"]
+    assert np.asarray(crosses.get_xydata()).tolist() == [[0.8, 0.5], [1.0, 0.45]]
+    [band] = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
+    assert (band.get_y(), band.get_y() + band.get_height()) == pytest.approx((0.2, 0.3))
+    assert axes.get_ylim()[0] == 0
 
 
 def test_features_stand_beside_the_band_of_unseen_music() -> None:

@@ -33,12 +33,14 @@ def test_no_representation_is_missing_here() -> None:
     assert {tokens.name for tokens in TABLES.values()} == set(REPRESENTATIONS)
 
 
-def slow_choice(logits: list[float], allowed: list[bool], draw: float, settings: SampleSettings) -> int:
+def slow_choice(
+    logits: list[float], allowed: list[bool], draw: float, settings: SampleSettings, temperature: float
+) -> int:
     """The rules of `choose`, one id at a time."""
     ids = sorted((i for i in range(len(logits)) if allowed[i]), key=lambda i: (-logits[i], i))
-    if settings.temperature == 0:
+    if temperature == 0:
         return ids[0]
-    weights = [math.exp((logits[i] - logits[ids[0]]) / settings.temperature) for i in ids]
+    weights = [math.exp((logits[i] - logits[ids[0]]) / temperature) for i in ids]
     total, kept, before = sum(weights), [], 0.0
     for rank, weight in enumerate(weights):
         cut = before >= settings.top_p or weight < settings.min_p or (settings.top_k and rank >= settings.top_k)
@@ -68,8 +70,16 @@ def test_choosing_agrees_with_a_slow_reference(
     allowed[:, 3] = True
     draws = rng.random(5)
     chosen = choose(logits, allowed, draws, settings)
-    wanted = [slow_choice(logits[k].tolist(), allowed[k].tolist(), draws[k], settings) for k in range(5)]
+    wanted = [slow_choice(logits[k].tolist(), allowed[k].tolist(), draws[k], settings, temperature) for k in range(5)]
     assert chosen.tolist() == wanted
+    others = settings.model_copy(update={"temperature": 3.0, "by_field": {"pitch": temperature}})
+    assert choose(logits, allowed, draws, others, "pitch").tolist() == wanted
+    warm = [slow_choice(logits[k].tolist(), allowed[k].tolist(), draws[k], settings, 3.0) for k in range(5)]
+    assert (
+        choose(logits, allowed, draws, others, "shift").tolist()
+        == choose(logits, allowed, draws, others).tolist()
+        == warm
+    )
     assert allowed[np.arange(5), chosen].all()
 
 
@@ -100,7 +110,7 @@ def untrained(trunk: str, tokens: Representation, window: int = 0) -> Model:
 
 def improvised(
     trunk: str, kind: str, count: int, temperature: float = 2.0, seed: int = 0, prompt: Rows | None = None,
-    window: int = 0, rows: int = 400, masks: bool = True,
+    window: int = 0, rows: int = 400, masks: bool = True, by_field: dict[str, float] | None = None,
 ) -> list[Rows]:  # fmt: skip
     """The new rows of some pieces, the prompt's not among them."""
     tokens = TABLES[kind]
@@ -108,7 +118,7 @@ def improvised(
     pieces: list[list[Rows]] = [[] for _ in range(count)]
     for item, row in sample(
         untrained(trunk, tokens, window), tokens, tokens.grammar(50, 90) if masks else Unmasked(tokens.grammar()),
-        SampleSettings(temperature=temperature, rows=rows),
+        SampleSettings(temperature=temperature, rows=rows, by_field=by_field or {}),
         count=count, seed=seed, steps=STEPS, prompt=empty if prompt is None else prompt,
     ):  # fmt: skip
         pieces[item].append(row)
@@ -231,6 +241,30 @@ def test_sampling_is_that_of_a_fresh_model_on_the_last_rows(trunk: str, kind: st
     assert len(found) > 2 * window
     assert np.array_equal(found, wanted[: len(found)])
     assert len(wanted) - len(found) in (0, 1)  # the row that reaches the limit is not yielded
+
+
+@every_model
+@every_table
+def test_a_temperature_for_every_field_is_one_temperature(trunk: str, kind: str) -> None:
+    fields = dict.fromkeys(TABLES[kind].fields, 2.0)
+    alike = (improvised(trunk, kind, 2, 2.0, rows=40), improvised(trunk, kind, 2, 0.3, rows=40, by_field=fields))
+    assert all(np.array_equal(a, b) for a, b in zip(*alike, strict=True))
+
+
+@every_model
+def test_the_temperature_of_one_field_leaves_the_others_alone(trunk: str) -> None:
+    """The first shift is always 0, so the likeliest pitch is the same in all pieces; what follows it is not."""
+    pieces = improvised(trunk, "notes in seconds", 64, 2.0, rows=1, by_field={"pitch": 0})
+    _, pitches, durations, velocities = np.stack([piece[0] for piece in pieces if len(piece)]).T
+    assert len(set(pitches.tolist())) == 1
+    assert min(len(set(durations.tolist())), len(set(velocities.tolist()))) > 1
+
+
+@every_table
+def test_a_temperature_for_an_unknown_field_names_the_nearest(kind: str) -> None:
+    nearest = "event" if kind == "study" else "velocity"
+    with pytest.raises(CadenzaError, match=f"did you mean '{nearest}'.*fields: "):
+        improvised("lstm", kind, 1, by_field={f"{nearest}s": 1.0})
 
 
 @every_model

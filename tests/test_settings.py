@@ -11,7 +11,17 @@ from pydantic import ValidationError
 
 from cadenza.errors import CadenzaError
 from cadenza.instruments import program_number
-from cadenza.settings import PRESETS, Section, Settings, build, nearest, parse_assignment, read_toml, validate
+from cadenza.settings import (
+    PRESETS,
+    Section,
+    Settings,
+    build,
+    nearest,
+    parse_assignment,
+    parse_temperature,
+    read_toml,
+    validate,
+)
 
 NUMBERS = [
     (section, key)
@@ -76,6 +86,9 @@ def test_what_is_no_assignment_is_shown_one(text: str) -> None:
         ("sample.top_p=1.01", "sample.top_p = 1.01: input should be less than or equal to 1"),
         ("midi.instrument=[1]", "midi.instrument = [1]: input should be a valid string"),
         ("sample.sweep=[0.5, -1]", "sample.sweep.1 = -1: input should be greater than or equal to 0"),
+        ("sample.by_field={pitch=11}", "sample.by_field.pitch = 11: input should be less than or equal to 10"),
+        ("sample.by_field={pitch=nan}", "sample.by_field.pitch = nan: input should be "),
+        ("sample.by_field=1.1", "sample.by_field = 1.1: input should be a valid dictionary"),
         ("sample.sweep=0.5", "sample.sweep = 0.5: input should be a valid tuple"),
         ("batches.stride=-1", "batches.stride = -1: input should be greater than or equal to 0"),
         ("model.trunk=gru", "model.trunk = 'gru': input should be 'lstm'"),
@@ -130,6 +143,32 @@ def test_a_value_is_read_as_toml_or_else_as_text(text: str, value: object) -> No
 @pytest.mark.parametrize("name", ["piece#1.sf2", "my #1.sf2", "2024-01-01.sf2"])
 def test_a_path_is_never_cut_at_a_hash(name: str) -> None:
     assert build(assignments=[f"audio.soundfont={name}"]).audio.soundfont == name
+
+
+@pytest.mark.parametrize(
+    ("text", "given"),
+    [
+        ("0.9", {"temperature": 0.9}),
+        ("pitch=1.1,duration=0.8", {"by_field": {"pitch": 1.1, "duration": 0.8}}),
+        (" 1 , pitch = 1.1 ", {"temperature": 1.0, "by_field": {"pitch": 1.1}}),
+        ("-1", {"temperature": -1.0}),
+    ],
+)
+def test_a_temperature_is_a_number_or_one_for_each_field(text: str, given: dict[str, Any]) -> None:
+    assert parse_temperature(text) == given
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "'' is not a temperature"), ("warm", "'warm' is not"), ("pitch", "'pitch' is not"), ("pitch=", "'pitch=' is not"),
+        ("=1", "'=1' is not"), ("pitch=1=2", "'pitch=1=2' is not"), ("1,", "'' is not"), ("1,2", "the temperature twice"),
+        ("pitch=1,pitch=2", "pitch twice"),
+    ],
+)  # fmt: skip
+def test_what_is_no_temperature_is_named(text: str, words: str) -> None:
+    with pytest.raises(CadenzaError, match=words):
+        parse_temperature(text)
 
 
 # Layers
@@ -209,7 +248,14 @@ def changed(path: Path, values: dict[str, dict[str, Any]]) -> Settings:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_written_settings_read_back_the_same(tmp_path: Path, preset: str) -> None:
-    made = build(preset, assignments=['audio.soundfont=Flügel "2"\\x.sf2', "train.learning_rate=1.0000000000000002e-3"])
+    made = build(
+        preset,
+        assignments=[
+            'audio.soundfont=Flügel "2"\\x.sf2',
+            "train.learning_rate=1.0000000000000002e-3",
+            "sample.by_field={pitch=1.1}",
+        ],
+    )
     assert changed(tmp_path / "config.toml", made.model_dump()) == made
 
 

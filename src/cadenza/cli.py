@@ -196,18 +196,38 @@ def reproduce(
 
 
 @app.command()
+def tune(
+    run: RunArgument,
+    pieces: Annotated[int | None, typer.Option("--pieces", min=2, help="Pieces improvised with each setting.")] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option("--seconds", help="Their longest time, seconds; as validation pieces, at most 60, unless given."),
+    ] = None,
+) -> None:
+    """Find the temperatures and the top-p with which a run's pieces are closest to its validation works."""
+    from cadenza import runs
+    from cadenza.runs.tune import PIECES
+    from cadenza.runs.tune import tune as tune_run
+
+    show(tune_run(runs.open_run(run), pieces or PIECES, seconds))
+
+
+@app.command()
 def generate(
     model: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="A run folder or a model file.")],
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many pieces.")] = 1,
-    seconds: Annotated[
-        float, typer.Option("--seconds", help=about(SampleSettings, "seconds"))
-    ] = SampleSettings().seconds,
+    seconds: Annotated[float | None, typer.Option("--seconds", help=about(SampleSettings, "seconds"))] = None,
     temperature: Annotated[
-        float, typer.Option("--temperature", help=about(SampleSettings, "temperature"))
-    ] = SampleSettings().temperature,
-    top_k: Annotated[int, typer.Option("--top-k", help=about(SampleSettings, "top_k"))] = SampleSettings().top_k,
-    top_p: Annotated[float, typer.Option("--top-p", help=about(SampleSettings, "top_p"))] = SampleSettings().top_p,
-    min_p: Annotated[float, typer.Option("--min-p", help=about(SampleSettings, "min_p"))] = SampleSettings().min_p,
+        str | None,
+        typer.Option(
+            "--temperature",
+            metavar="NUMBER|FIELD=NUMBER,...",
+            help=f"{about(SampleSettings, 'temperature')} Or of single fields: pitch=1.1,duration=0.8.",
+        ),
+    ] = None,
+    top_k: Annotated[int | None, typer.Option("--top-k", help=about(SampleSettings, "top_k"))] = None,
+    top_p: Annotated[float | None, typer.Option("--top-p", help=about(SampleSettings, "top_p"))] = None,
+    min_p: Annotated[float | None, typer.Option("--min-p", help=about(SampleSettings, "min_p"))] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", min=0, help="The same seed gives the same pieces; drawn afresh unless given."),
@@ -221,15 +241,15 @@ def generate(
     force: ForceOption = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "cpu",
 ) -> None:
-    """Improvise new pieces with a trained model."""
+    """Improvise new pieces with a trained model, as `tune` found best unless an option says otherwise."""
     from cadenza import load
     from cadenza.runs.results import generate_files
-    from cadenza.settings import validate
+    from cadenza.settings import parse_temperature, validate
 
-    sampling = {
-        "seconds": seconds, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p, "count": count,
-    }  # fmt: skip
-    settings = validate({"sample": sampling, "audio": {"soundfont": soundfont}})
+    controls = {"seconds": seconds, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    given = {key: value for key, value in controls.items() if value is not None}
+    given |= parse_temperature(temperature) if temperature is not None else {}
+    settings = validate({"sample": given | {"count": count}, "audio": {"soundfont": soundfont}})
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     show(generate_files(load(model, device), settings, seed, prompt, formats, out, keep=not force))
 

@@ -1,14 +1,15 @@
 """A model file that can be loaded anywhere, and the pieces it makes.
 
 The file is safetensors, so loading it cannot run code. Its header holds the format's version, the
-model's settings, what the corpus fixed (`Facts`), and the digest of the manifest it was trained on.
+model's settings, what the corpus fixed (`Facts`), the digest of the manifest it was trained on and,
+once the model was tuned, how it is best sampled.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Generator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,6 +109,17 @@ def model_bytes(
     return save(tensors, {FORMAT: json.dumps(header)})  # one entry, since safetensors keeps no order
 
 
+def with_sampling(file: bytes, sampling: SampleSettings) -> bytes:
+    """A model's file with these settings (those that were set) as its own; the weights stay byte for byte."""
+    end = 8 + int.from_bytes(file[:8], "little")
+    outer = json.loads(file[8:end])
+    header = json.loads(outer["__metadata__"][FORMAT]) | {"sampling": sampling.model_dump(exclude_unset=True)}
+    outer["__metadata__"] = {FORMAT: json.dumps(header)}
+    text = json.dumps(outer, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # safetensors wants the weights to begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + file[end:]
+
+
 class Piece(NamedTuple):
     """Notes, and the rows (the prompt's or the opening's first) that they were decoded from."""
 
@@ -117,7 +129,7 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Improviser:
-    """A loaded model with everything it needs to improvise."""
+    """A loaded model with everything it needs to improvise; `sampling` holds what was set for it alone."""
 
     model: Model
     settings: ModelSettings
@@ -126,6 +138,7 @@ class Improviser:
     facts: Facts
     manifest_sha256: str
     step: int
+    sampling: SampleSettings = field(default_factory=SampleSettings)
 
     @property
     def representation(self) -> Representation:
@@ -137,16 +150,28 @@ class Improviser:
         notes = score.notes(self.reading, self.facts.unit)
         return replace(notes, header=replace(notes.header, name="")), score.set_aside(self.reading)
 
-    def generate(self, count: int = 1, seed: int = 0, prompt: Notes | None = None, **sampling: float) -> list[Notes]:
-        """`count` pieces; `sampling` takes the keys of `SampleSettings`.
+    def generate(self, count: int = 1, seed: int = 0, prompt: Notes | None = None, **sampling: Any) -> list[Notes]:
+        """`count` pieces; `sampling` takes the keys of `SampleSettings`, by default those the model was tuned to.
 
         The notes of `prompt` come back untouched before each continuation. The same seed gives the
         same pieces on the same machine, and piece k does not depend on `count`.
         """
         if fixed := {"opening", "sweep"} & set(sampling):
             raise CadenzaError(f"sample.{fixed.pop()} is fixed by the run that made the model; leave it out.")
-        settings = validate({"sample": {**sampling, "count": count}}).sample
+        settings = self.settled(validate({"sample": {**sampling, "count": count}}).sample)
         return [piece.notes for piece in outcome(self.stream(settings, count, seed, prompt))]
+
+    def settled(self, given: SampleSettings) -> SampleSettings:
+        """What was set in `given`, else what this model was tuned to, else the defaults.
+
+        A temperature replaces all of the model's own, one for a field only that field's.
+        """
+        own, asked = (each.model_dump(exclude_unset=True) for each in (self.sampling, given))
+        if "temperature" not in asked and "by_field" in own:
+            asked["by_field"] = own["by_field"] | asked.get("by_field", {})
+        elif "temperature" in asked:
+            own.pop("by_field", None)
+        return SampleSettings.model_validate(own | asked)
 
     def save(self, piece: Notes, path: str | Path) -> Path:
         """Write a piece as MIDI, sound or picture, by the ending of `path`."""
@@ -273,6 +298,9 @@ def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Ten
             written = representation(tokens.representation, facts.base, facts.vocabulary)
             check_opening(facts.opening, written.sizes)
             model = fresh_model(settings, written, seed=0)
+        sampling = SampleSettings.model_validate(header.get("sampling", {}))
+        if not set(sampling.by_field) <= set(written.fields):
+            raise ValueError("impossible sampling")
         model.load_state_dict(dict(weights), assign=True)
         return Improviser(
             model.to(where).eval(),
@@ -282,6 +310,7 @@ def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Ten
             facts,
             header["manifest_sha256"],
             int(header["step"]),
+            sampling,
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CadenzaError(

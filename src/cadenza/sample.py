@@ -8,7 +8,7 @@ time, because the last bits of logits depend on the batch. Shapes: L lanes, F fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import torch
 
 from cadenza.errors import CadenzaError
 from cadenza.models import Model
-from cadenza.settings import SampleSettings
+from cadenza.settings import SampleSettings, nearest
 from cadenza.tokens import Grammar, Representation, Rows
 
 LANES = 8
@@ -47,14 +47,24 @@ def sample(
     """Yield (item, row) until every item has ended, its clock has reached `steps` or it has `settings.rows` rows.
 
     `prompt` holds rows without END, shape (P, F); it is read, not yielded. A model whose logits are
-    not numbers raises `CadenzaError`.
+    not numbers, or a temperature for a field that there is not, raises `CadenzaError`.
     """
+    check_fields(settings, representation.fields)
     model.eval()
     for first in range(0, count, LANES):
         lanes = [new_lane(item, seed, representation, grammar, prompt) for item in range(first, first + LANES)]
         for lane in lanes:
             lane.done = lane.item >= count or len(lane.rows) > settings.rows
         yield from improvise(model, representation, grammar, settings, lanes, steps)
+
+
+def check_fields(settings: SampleSettings, fields: Sequence[str]) -> None:
+    """A temperature of an unknown field raises `CadenzaError`."""
+    for field in settings.by_field:
+        if field not in fields:
+            raise CadenzaError(
+                f"There is no field {field!r} to give a temperature{nearest(field, fields)}; this model's fields: {', '.join(fields)}."
+            )
 
 
 def new_lane(item: int, seed: int, representation: Representation, grammar: Grammar, prompt: Rows) -> Lane:
@@ -115,16 +125,16 @@ def choose_rows(
         row_LF = torch.from_numpy(chosen.astype(np.int64)).to(hidden_LD.device)
         logits_LV = model.heads.field(f, hidden_LD, row_LF).double().cpu().numpy()
         allowed_LV = np.stack([grammar.allowed(lane.place, f, row) for lane, row in zip(lanes, chosen, strict=True)])
-        ids = choose(logits_LV, allowed_LV, draws[:, f], settings)
+        ids = choose(logits_LV, allowed_LV, draws[:, f], settings, representation.fields[f])
         chosen[open_lanes, f] = ids[open_lanes]
         open_lanes &= [not grammar.last_field(row) for row in chosen]
     return chosen
 
 
 def choose(
-    logits_LV: Values, allowed_LV: npt.NDArray[np.bool_], draws_L: Values, settings: SampleSettings
+    logits_LV: Values, allowed_LV: npt.NDArray[np.bool_], draws_L: Values, settings: SampleSettings, field: str = ""
 ) -> npt.NDArray[np.int64]:
-    """One id per lane; `draws_L` are uniform in [0, 1).
+    """One id per lane, at the temperature of `field`; `draws_L` are uniform in [0, 1).
 
     Temperature 0 takes the likeliest. Otherwise the ids are sorted by probability at the temperature,
     and top-k, top-p (Holtzman et al., 2020) and min-p (Nguyen et al., 2024) each cut the tail; the
@@ -135,11 +145,12 @@ def choose(
             "The model's output is not a number; it is damaged or its training went wrong. Train it again."
         )
     logits = np.where(allowed_LV, logits_LV, -np.inf)
-    if settings.temperature == 0:
+    temperature = settings.temperature_of(field)
+    if temperature == 0:
         return logits.argmax(axis=1)
     order = np.argsort(-logits, axis=1, kind="stable")
     ranked = np.take_along_axis(logits, order, axis=1)
-    weight = np.exp((ranked - ranked[:, :1]) / settings.temperature)
+    weight = np.exp((ranked - ranked[:, :1]) / temperature)
     probability = weight / weight.sum(axis=1, keepdims=True)
     before = np.cumsum(probability, axis=1) - probability
     kept = (before < settings.top_p) & (weight >= settings.min_p) & (weight > 0)

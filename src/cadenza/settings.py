@@ -135,6 +135,9 @@ class SampleSettings(Section):
     temperature: float = Field(
         0.95, ge=0, le=10, description="Below 1 plays safe, above 1 takes risks; 0 always takes the likeliest."
     )
+    by_field: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
+        {}, description="Temperatures of single fields, such as {pitch = 1.1}; the others take sample.temperature."
+    )
     top_k: int = Field(0, ge=0, description="Choose among the k likeliest ids only; 0 is off.")
     top_p: float = Field(
         1.0, gt=0, le=1, description="Choose among the likeliest ids that hold this probability (nucleus)."
@@ -148,6 +151,9 @@ class SampleSettings(Section):
     sweep: tuple[Annotated[float, Field(ge=0, le=10)], ...] = Field(
         (), description="Temperatures at which a run makes that many pieces each; empty takes the one temperature."
     )
+
+    def temperature_of(self, field: str) -> float:
+        return self.by_field.get(field, self.temperature)
 
 
 class AudioSettings(Section):
@@ -272,6 +278,31 @@ def parse_assignment(text: str) -> dict[str, dict[str, Any]]:
     except tomllib.TOMLDecodeError:
         parsed = value.strip()
     return {section: {key: parsed}}
+
+
+def parse_temperature(text: str) -> dict[str, Any]:
+    """``0.9``, ``pitch=1.1,duration=0.8`` or both as the settings of sampling that they stand for.
+
+    >>> parse_temperature("0.9,pitch=1.1")
+    {'temperature': 0.9, 'by_field': {'pitch': 1.1}}
+    """
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        field, equals, value = part.rpartition("=")
+        field = field.strip()
+        try:
+            number = float(value)
+        except ValueError:
+            number = None
+        if number is None or (equals and not field) or "=" in field:
+            raise CadenzaError(
+                f"{part.strip()!r} is not a temperature; write a number or field=number, with commas between, for example 0.9 or pitch=1.1,duration=0.8."
+            )
+        if field in given:
+            raise CadenzaError(f"{text!r} gives {field or 'the temperature'} twice; give it once.")
+        given[field] = number
+    fields = {field: number for field, number in given.items() if field}
+    return ({"temperature": given[""]} if "" in given else {}) | ({"by_field": fields} if fields else {})
 
 
 def read_toml(path: Path) -> dict[str, Any]:

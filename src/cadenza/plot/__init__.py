@@ -10,6 +10,7 @@ from cadenza.plot.fidelity import feature_distances
 from cadenza.plot.roll import ROLL_LEFT, ROLL_RIGHT, clock, piano_roll, shown_seconds
 from cadenza.plot.temperature import temperature_analysis
 from cadenza.plot.theme import to_bytes
+from cadenza.plot.tuning import tuning
 
 __all__ = [
     "ROLL_LEFT",
@@ -25,5 +26,6 @@ __all__ = [
     "temperature_analysis",
     "to_bytes",
     "token_frequencies",
+    "tuning",
     "velocities",
 ]

@@ -1,7 +1,7 @@
 """What the temperature of sampling does to improvised pieces.
 
 In: some figures of every sample, and its temperature. Out: a figure with one panel per figure: a dot
-per sample, a line through the means, and the training pieces for comparison.
+per sample, a line through the means, and a band in which most human pieces lie.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 
 from cadenza.plot import theme
@@ -23,44 +25,47 @@ PANEL, GAP, LEFT, ABOVE, BELOW = 106.0, 42.0, 36.0, 58.0, 36.0
 
 
 def temperature_analysis(
-    samples: Sequence[Mapping[str, float]], labels: Mapping[str, str], training: Mapping[str, float] | None = None
+    samples: Sequence[Mapping[str, float]],
+    labels: Mapping[str, str],
+    human: Mapping[str, tuple[float, float]] | None = None,
+    whose: str = "human pieces",
 ) -> Figure:
     """One panel per key of `labels` (its title, with the unit); every sample has these keys and "temperature".
 
-    `training` gives the same figures of the training pieces, drawn as a thin line.
+    `human` gives the range of the same figures in human pieces, `whose` says in which.
     """
     rows = math.ceil(max(1, len(labels)) / 2)
     width, height = 72 * theme.WIDTH, ABOVE + rows * PANEL + (rows - 1) * GAP + BELOW
     with matplotlib.rc_context(theme.STYLE):
         figure = theme.blank(theme.WIDTH, height / 72)
-        theme.head(figure, "Higher temperature, freer choice: what changes", keys(training is not None))
+        theme.head(figure, "Higher temperature, freer choice: what changes", keys(whose if human else None))
         panel = (width - 2 * LEFT - 2 * theme.EDGE) / 2
         for k, (key, label) in enumerate(labels.items()):
             row, column = divmod(k, 2)
             bottom = height - ABOVE - (row + 1) * PANEL - row * GAP
             axes = theme.place(figure, LEFT + column * (panel + LEFT), bottom, panel, PANEL)
             theme.unit_above(axes, theme.fitted(label, panel + LEFT - 12), LEFT)
-            draw_panel(axes, samples, key, (training or {}).get(key))
+            draw_panel(axes, samples, key, (human or {}).get(key))
             if k + 2 >= len(labels):
                 axes.set_xlabel("temperature")
         return figure
 
 
-def keys(reference: bool) -> list[Line2D]:
-    """What dot, line and dashes mean."""
-    shown = [
+def keys(whose: str | None) -> list[Artist]:
+    """What dot, line and band mean."""
+    shown: list[Artist] = [
         Line2D(
             [], [], color=theme.ORANGE, marker="o", markersize=4, alpha=0.55, linestyle="", label="an improvised piece"
         ),
         Line2D([], [], color=theme.ORANGE, linewidth=2, label="mean"),
     ]
-    if reference:
-        shown.append(Line2D([], [], color=theme.BLUE, linewidth=1.2, linestyle=(0, (4, 2)), label="training pieces"))
+    if whose:
+        shown.append(Patch(color=theme.PALE, linewidth=0, label=whose))
     return shown
 
 
-def draw_panel(axes: Axes, samples: Sequence[Mapping[str, float]], key: str, reference: float | None) -> None:
-    """Dots, their means and the reference; values that are no numbers are left out."""
+def draw_panel(axes: Axes, samples: Sequence[Mapping[str, float]], key: str, human: tuple[float, float] | None) -> None:
+    """Dots, their means and the band of human pieces; values that are no numbers are left out."""
     points = np.array([(one["temperature"], one[key]) for one in samples if key in one], dtype=np.float64).reshape(
         -1, 2
     )
@@ -74,15 +79,15 @@ def draw_panel(axes: Axes, samples: Sequence[Mapping[str, float]], key: str, ref
     axes.plot(points[:, 0], points[:, 1], "o", color=theme.ORANGE, markersize=4, markeredgewidth=0, alpha=0.55)
     axes.plot(temperatures, means, color=theme.ORANGE, linewidth=2, solid_capstyle="round")
     top = float(points[:, 1].max())
-    if reference is not None and math.isfinite(reference):
-        axes.axhline(reference, color=theme.BLUE, linewidth=1.2, linestyle=(0, (4, 2)), zorder=1.5)
-        top = max(top, reference)
+    if human is not None and np.isfinite(human).all():
+        axes.axhspan(*human, color=theme.PALE, linewidth=0, zorder=0.5)
+        top = max(top, human[1])
     low = min(0.0, float(points[:, 1].min()))
     axes.set_ylim(low, low + (1.12 * (top - low) or 1))
-    scale(axes, temperatures)
+    temperature_ticks(axes, temperatures)
 
 
-def scale(axes: Axes, temperatures: np.ndarray) -> None:
+def temperature_ticks(axes: Axes, temperatures: np.ndarray) -> None:
     """A tick at every temperature that was tried, as far as there is room."""
     low, high = float(temperatures[0]), float(temperatures[-1])
     margin = 0.06 * (high - low) or 0.1

@@ -26,6 +26,7 @@ CONFIG, MANIFEST, CORPUS, FACTS = "config.toml", "manifest.jsonl", "corpus", "co
 INIT, MODEL, STATE = "init.safetensors", "model.safetensors", "state.safetensors"
 LOG, TIMINGS, METRICS, SCORES = "log.jsonl", "timings.jsonl", "metrics.json", "scores.jsonl"
 SAMPLES, SAMPLES_LIST, PLOTS, REPORT = "samples", "samples/samples.json", "plots", "report.html"
+TUNE = "tune.json"
 ORIGIN, DERIVED = "corpus/origin.json", "corpus/derived.json"
 CHOICE, JUDGEMENT, NEAREST = "folds/choice.json", "judgement.json", "samples/nearest"
 
@@ -123,6 +124,10 @@ class Run:
     def samples(self) -> list[dict[str, Any]]:
         """Name, temperature, length and variety of each of the run's own pieces."""
         return list(json.loads(self.read(SAMPLES_LIST))) if (self.folder / SAMPLES_LIST).exists() else []
+
+    def tuned(self) -> dict[str, Any] | None:
+        """What `tune` tried and chose, if it was run."""
+        return self._json(TUNE) if (self.folder / TUNE).exists() else None
 
     def evaluated_step(self, place: str = "") -> int:
         """The last step whose evaluation is on disk."""

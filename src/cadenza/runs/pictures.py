@@ -19,12 +19,13 @@ from cadenza.evaluate.variety import variety
 from cadenza.instruments import by_program
 from cadenza.notes import Header, Notes
 from cadenza.records import Record, Said
-from cadenza.runs.folder import PLOTS, SAMPLES, Run
+from cadenza.runs.folder import PLOTS, SAMPLES, Run, pieces_of
 from cadenza.settings import MidiSettings, TokenSettings
 from cadenza.tokens import Representation, Rows
 from cadenza.tokens.bins import VELOCITY_WIDTH
 
-REFERENCE_PIECES = 50
+MIDDLE = (5, 95)
+"""Percentiles between which most human pieces lie."""
 LABELS = {
     "unique": "different rows",
     "repetition": "share of runs of four heard before",
@@ -65,7 +66,8 @@ def pictures(run: Run) -> Iterator[Drawn]:
         plot.velocities(counts(training, "velocity"), known(improvised, "velocity"), velocity_step(tokens)),
     )
     if len({sample["temperature"] for sample in samples}) > 1:
-        yield temperatures(tokens, samples, tables, header)
+        yield temperatures(run, samples, "temperatures")
+    yield from tune_pictures(run)
 
 
 def learning_curve(run: Run, epoch_steps: int) -> Drawn:
@@ -132,16 +134,34 @@ def pitches(run: Run, training: Sequence[Notes], improvised: Sequence[Notes]) ->
     return Drawn("pitches", "Pitches", caption, figure)
 
 
-def temperatures(
-    tokens: Representation, samples: Sequence[dict[str, Any]], tables: Sequence[Rows], header: Header
-) -> Drawn:
-    """The four measures of the study; the training pieces are cut to the length of the longest sample."""
-    longest = max(sample["rows"] for sample in samples)
-    parts = [rows[:longest] for rows in tables[:REFERENCE_PIECES]]
-    measured = [variety(tokens, rows, tokens.decode(rows, header)) for rows in parts]
-    reference = {key: float(np.mean([one[key] for one in measured])) for key in LABELS}
-    caption = "Every dot is an improvised piece: what a higher temperature does to its variety."
-    return Drawn("temperatures", "Temperatures", caption, plot.temperature_analysis(samples, LABELS, reference))
+def temperatures(run: Run, samples: Sequence[dict[str, Any]], stem: str) -> Drawn:
+    """The four measures of the study; human pieces are cut to the usual length of a sample."""
+    data, kept, facts = run.data(), run.kept(), run.facts()
+    part = next(part for part in (VALIDATION, TEST, TRAIN) if len(pieces_of(kept, part)))
+    rows = int(np.median([sample["rows"] for sample in samples]))
+    header = Header("", facts.base, facts.tempo, facts.meter)
+    tables = [data.tables.piece(int(index))[:rows] for index in pieces_of(kept, part)]
+    tokens = data.representation
+    measured = [variety(tokens, table, tokens.decode(table, header)) for table in tables]
+    human = {key: np.percentile([one[key] for one in measured], MIDDLE).tolist() for key in LABELS}
+    caption = f"Every dot is an improvised piece: what a higher temperature does to its variety. The middle nine tenths of the {NAMES[part]}, cut to the length of a usual improvised one, lie in the band."
+    figure = plot.temperature_analysis(samples, LABELS, human, f"90 % of {NAMES[part]}")
+    return Drawn(stem, "Temperatures", caption, figure)
+
+
+def tune_pictures(run: Run) -> Iterator[Drawn]:
+    """What was tried to tune the model, if it was."""
+    found = run.tuned()
+    if found is None:
+        return
+    if len({sample["temperature"] for sample in found["samples"]}) > 1:
+        yield temperatures(run, found["samples"], "tune")
+    human = found["human"]
+    band = (human["low"], human["high"]) if human else None
+    caption = "How far the pieces of every setting are from validation music, next to how far one half of that music is from the other."
+    yield Drawn(
+        "tune_distance", "The choice of temperature", caption, plot.tuning(found["tried"], found["chosen"], band)
+    )
 
 
 def counts(pieces: Sequence[Notes], column: str) -> npt.NDArray[np.int64]:

@@ -27,6 +27,7 @@ from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import CONFIG, CORPUS, DERIVED, FACTS, INIT, MANIFEST, ORIGIN, Run, data_of
 from cadenza.runs.rules import broken_rules
 from cadenza.runs.verify import digests
+from cadenza.sample import check_fields
 from cadenza.settings import Settings, TokenSettings, validate
 from cadenza.tokens import Representation, Rows, representation
 from cadenza.tokens.contract import in_words
@@ -55,6 +56,7 @@ def freeze(
         yield from welcome(files)
         corpus = yield from scan(files, settings)
     corpus, tokens, rows = in_rows(corpus, settings, parent)
+    check_fields(settings.sample, tokens.fields)
     if not corpus.pieces:
         raise nothing_left(source, corpus)
     corpus = replace(corpus, entries=split_pieces(corpus.entries, settings.corpus, settings.train.seed))

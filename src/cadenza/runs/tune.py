@@ -1,0 +1,176 @@
+"""Temperature by evidence: the way of sampling whose pieces are closest to music the model has not seen.
+
+In: a trained run with validation works. Out: `tune.json`, the choice in the header of the model's
+file, and two pictures. Test pieces are not looked at.
+
+One control after the other: the temperature, then that of each field a little lower and higher, then
+top-p. Every setting improvises as many pieces from the same seeds; they are judged by their distance
+(`evaluate.closeness`) to the beginnings of the validation pieces, cut to the same length, and those that
+copy from the training pieces (`evaluate.originality`) are counted.
+`trials` says how one is chosen.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterator, Sequence
+from itertools import compress
+
+import numpy as np
+import torch
+
+from cadenza.corpus.scan import Entry
+from cadenza.corpus.split import TRAIN, VALIDATION
+from cadenza.errors import CadenzaError
+from cadenza.evaluate.fidelity import distance
+from cadenza.evaluate.originality import TrainingIndex, excerpts, yardstick
+from cadenza.improviser import Improviser, cut, with_sampling
+from cadenza.models import device
+from cadenza.notes import Header, Notes, from_first_onset, one_at_a_time
+from cadenza.records import Progress, Record, Said
+from cadenza.runs.folder import MANIFEST, MODEL, PLOTS, TUNE, Run
+from cadenza.runs.pictures import tune_pictures, write_figure
+from cadenza.runs.trials import Judge, Trial, as_dict, in_words, judged, plainest, why
+from cadenza.settings import SampleSettings, validate
+
+TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
+FIELD_STEPS = (-0.15, 0.15)
+"""What is added to the temperature for one field alone."""
+NUCLEI = (0.98, 0.95, 0.9)
+"""Values of top-p."""
+PIECES, LONGEST_SECONDS = 48, 60.0
+HUMAN_DRAWS = 20
+
+
+def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterator[Record]:
+    """Try the settings, store the choice; a run without validation pieces raises `CadenzaError`."""
+    settings = run.settings()
+    torch.set_num_threads(settings.train.threads)
+    improviser = run.improviser(device(settings.train.device).type)
+    check(run, improviser, count, seconds)
+    validation = as_known(run, improviser, VALIDATION)
+    seconds = seconds or round(
+        min(LONGEST_SECONDS, float(np.median([piece.length_seconds for piece, _ in validation])))
+    )
+    yield Progress("reading the training pieces", 0, 1)
+    judge = judge_of(run, improviser, validation, seconds)
+    human = human_level(judge, count, settings.train.seed)
+    yield Said(introduction(judge, human, count, seconds))
+    trials = yield from attempts(improviser, judge, count, seconds, settings.train.seed)
+    chosen = plainest(trials)
+    found = {
+        "step": improviser.step, "manifest_sha256": improviser.manifest_sha256, "seed": settings.train.seed,
+        "pieces": count, "seconds": seconds, "validation_pieces": len(judge.reference), "human": human,
+        "tried": [as_dict(trial, chosen) for trial in trials],
+        "chosen": trials.index(chosen), "why": why(chosen, trials),
+        "samples": [sample for trial in trials if not trial.plainness[0] for sample in trial.samples],
+    }  # fmt: skip
+    run.write(MODEL, with_sampling(run.read(MODEL), chosen.sampling))
+    yield Said(f"Wrote {run.write(TUNE, json.dumps(found, indent=1).encode())}")
+    for drawn in tune_pictures(run):
+        yield from write_figure(drawn.figure, run.folder / PLOTS / drawn.stem, ("svg", "png"))
+    yield Said(f"{found['why']} cadenza generate now samples so unless told otherwise.")
+
+
+def check(run: Run, improviser: Improviser, count: int, seconds: float | None) -> None:
+    if improviser.manifest_sha256 != run.manifest_sha256():
+        raise CadenzaError(
+            f"{run.folder}: the manifest is not the one the model was trained on; restore {MANIFEST}, or train anew with another --out."
+        )
+    if not len(run.data().validation):
+        raise CadenzaError(
+            f"{run.folder}: nothing was held out for validation, so no temperature can be judged; train anew on three works or more with corpus.validation above 0."
+        )
+    validate({"sample": {"seconds": seconds}} if seconds is not None else {})
+    if count < 2:
+        raise CadenzaError("The noise cannot be told from one piece; pass --pieces 2 or more.")
+
+
+def as_known(run: Run, improviser: Improviser, part: str) -> list[tuple[Notes, Entry]]:
+    """The pieces of one part as the model knows them: decoded from its rows, under one header."""
+    tables, facts = run.tables(), improviser.facts
+    header = Header("", facts.base, facts.tempo, facts.meter)
+    return [
+        (improviser.representation.decode(tables.piece(index), header), entry)
+        for index, entry in enumerate(run.kept())
+        if entry.split == part
+    ]
+
+
+def judge_of(run: Run, improviser: Improviser, validation: Sequence[tuple[Notes, Entry]], seconds: float) -> Judge:
+    """Beginnings of validation pieces to be close to, and how much of the training pieces validation music has."""
+    training = as_known(run, improviser, TRAIN)
+    reference = [beginning(piece, seconds) for piece, _ in validation]
+    index = TrainingIndex.of([piece for piece, _ in training])
+    rng = np.random.default_rng(run.settings().train.seed)
+    human = excerpts([piece for piece, _ in validation], [len(piece) for piece in reference], rng)
+    works, names = [entry.work for _, entry in validation], [entry.name for _, entry in training]
+    return Judge(reference, works, index, yardstick(list(index.likeness(human))), names)
+
+
+def beginning(piece: Notes, seconds: float) -> Notes:
+    """A piece as if it had been improvised: from its first note on, no longer than asked."""
+    limit = round(seconds / piece.header.step_seconds)
+    return one_at_a_time(cut(from_first_onset(piece), limit))
+
+
+def human_level(judge: Judge, count: int, seed: int) -> dict[str, float] | None:
+    """Distances between halves of the validation music that share no work; None for a single work."""
+    works = np.unique(judge.works)
+    if len(works) < 2:
+        return None
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(HUMAN_DRAWS):
+        inside = np.isin(judge.works, rng.permutation(works)[: len(works) // 2])
+        one, other = (list(compress(judge.reference, side)) for side in (inside, ~inside))
+        found.append(distance(one[:count], other))
+    low, middle, high = np.percentile(found, [5, 50, 95]).tolist()
+    return {"low": low, "median": middle, "high": high}
+
+
+def introduction(judge: Judge, human: dict[str, float] | None, count: int, seconds: float) -> str:
+    level = (
+        f"two halves of it that share no work are {human['median']:.3f} apart ({human['low']:.3f} to {human['high']:.3f})"
+        if human
+        else "it is of a single work, so there is no human level to compare with"
+    )
+    return f"Validation music: the first {seconds:g} s of {len(judge.reference):,} pieces; {level}. Each setting improvises {count} pieces as long."
+
+
+def attempts(
+    improviser: Improviser, judge: Judge, count: int, seconds: float, seed: int
+) -> Generator[Record, None, list[Trial]]:
+    """Every setting in turn; what follows is tried around the plainest so far."""
+    fields = improviser.representation.fields
+    stages = ["", *(fields if len(fields) > 1 else ()), "top-p"]
+    total = len(TEMPERATURES) + len(FIELD_STEPS) * (len(stages) - 2) + len(NUCLEI)
+    trials: list[Trial] = []
+    began = time.perf_counter()
+    for stage in stages:
+        for sampling in variations(stage, plainest(trials).sampling if trials else SampleSettings()):
+            yield Progress("trying settings", len(trials), total)
+            pieces = yield from improviser.stream(sampling.model_copy(update={"seconds": seconds}), count, seed)
+            trial = judged(improviser.representation, judge, sampling, pieces)
+            trials.append(trial)
+            yield Said(in_words(trial, count))
+            if len(trials) == 1:
+                minutes = (time.perf_counter() - began) * (total - 1) / 60
+                yield Said(
+                    f"{total - 1} more settings will take about {minutes:.1f} minutes; Ctrl-C leaves the run as it was."
+                )
+    yield Progress("trying settings", total, total)
+    return trials
+
+
+def variations(stage: str, around: SampleSettings) -> Iterator[SampleSettings]:
+    """What a stage tries: temperatures, top-p, or other temperatures of the field that it is named after."""
+    base = around.model_dump(include={"temperature", "by_field", "top_p"}, exclude_unset=True)
+    if not stage:
+        yield from (SampleSettings(temperature=temperature) for temperature in TEMPERATURES)
+    elif stage == "top-p":
+        yield from (SampleSettings.model_validate(base | {"top_p": top_p}) for top_p in NUCLEI)
+    else:
+        for step in FIELD_STEPS:
+            by_field = around.by_field | {stage: round(around.temperature + step, 3)}
+            yield SampleSettings.model_validate(base | {"by_field": by_field})
