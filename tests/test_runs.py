@@ -144,9 +144,9 @@ def test_a_run_stopped_and_resumed_ends_like_one_never_stopped(pieces: Path, tmp
         assert (halves.folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 
-def works(folder: Path, smf: Any, count: int) -> Path:
+def works(folder: Path, smf: Any, count: int, first: int = 0) -> Path:
     folder.mkdir()
-    for seed in range(count):
+    for seed in range(first, first + count):
         (folder / f"{seed}.mid").write_bytes(smf.piece(seed))
     return folder
 
@@ -187,10 +187,48 @@ def test_fine_tuning_takes_the_time_grid_of_the_parent(
     parent = finished[0]
     settings = build("tiny", **{**TINY, "midi": {"steps_per_beat": 12, "time_base": "seconds"}})
     child, said = done(
-        tmp_path / "child", works(tmp_path / "music", smf, 3), settings, init=parent.folder / "model.safetensors"
+        tmp_path / "child",
+        works(tmp_path / "music", smf, 3, first=20),
+        settings,
+        init=parent.folder / "model.safetensors",
     )
     assert child.facts().base == parent.facts().base
+    assert any("0 pieces of works that it has seen train" in line for line in said)
+    assert "Fine-tuned." not in (child.folder / "report.html").read_text()
+
+
+def test_what_the_parent_has_seen_is_never_held_out_from_the_child(
+    finished: tuple[Run, list[str]], tmp_path: Path, smf: Any
+) -> None:
+    music = works(tmp_path / "music", smf, 3, first=20)
+    for seed in range(6):
+        (music / f"known-{seed}.mid").write_bytes(smf.piece(seed))
+    child, said = done(tmp_path / "child", music, tiny(), init=finished[0].folder / "model.safetensors")
+    split = {entry.name: entry.split for entry in child.kept()}
+    seen = [entry.name for entry in finished[0].kept() if entry.split != "test"]
+    assert len(seen) == 5
+    assert {split[f"known-{name.split()[1][0]}.mid"] for name in seen} == {"train"}
+    assert {"validation", "test"} <= set(split.values())
+    assert any("5 pieces of works that it has seen train" in line for line in said)
+    own, parents = child.improviser().seen, finished[0].improviser().seen
+    assert own is not None and parents is not None
+    assert len(own) > len(parents)
+
+
+def test_a_parent_that_does_not_say_what_it_has_seen_is_pointed_out(
+    finished: tuple[Run, list[str]], tmp_path: Path, smf: Any
+) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    with safe_open(finished[0].folder / "model.safetensors", "pt") as file:
+        weights = {name: file.get_tensor(name) for name in file.keys() if name != "cadenza.seen"}  # noqa: SIM118
+        save_file(weights, tmp_path / "old.safetensors", file.metadata())
+    child, said = done(
+        tmp_path / "child", works(tmp_path / "music", smf, 3, first=20), tiny(), init=tmp_path / "old.safetensors"
+    )
     assert any("held out from this run only" in line for line in said)
+    assert child.metrics()["fine_tuned"]
     assert "Fine-tuned." in (child.folder / "report.html").read_text()
 
 

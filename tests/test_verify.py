@@ -73,7 +73,7 @@ def go_on(run: Run) -> list[Record]:
     return list(train("anywhere", SETTINGS, run.folder, resume=True))
 
 
-STAGES = {
+STAGES: dict[str, Callable[[Run], list[Record]]] = {
     "training": go_on,
     "evaluation": lambda run: list(evaluate(run)),
 }

@@ -21,6 +21,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cadenza import export, midi
+from cadenza.corpus.works import Hashes
 from cadenza.errors import CadenzaError
 from cadenza.models import Model, build
 from cadenza.models import device as torch_device
@@ -31,6 +32,8 @@ from cadenza.settings import AudioSettings, MidiSettings, ModelSettings, SampleS
 from cadenza.tokens import Representation, Rows, Unmasked, representation
 
 FORMAT, VERSION = "cadenza-model", 1
+SEEN = "cadenza.seen"
+"""The name, among the weights, of the sketch of the music a model has seen."""
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,9 @@ def model_bytes(
     facts: Facts,
     manifest_sha256: str,
     step: int,
+    seen: Hashes | None = None,
 ) -> bytes:
-    """The file of a model; the same model gives the same bytes."""
+    """The file of a model, with a sketch of the music it has seen; the same model gives the same bytes."""
     header = {
         "version": VERSION,
         "model": model.model_dump(),
@@ -106,6 +110,8 @@ def model_bytes(
         "step": step,
     }
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    if seen is not None:
+        tensors[SEEN] = torch.from_numpy(seen.view(np.int64))
     return save(tensors, {FORMAT: json.dumps(header)})  # one entry, since safetensors keeps no order
 
 
@@ -129,7 +135,11 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Improviser:
-    """A loaded model with everything it needs to improvise; `sampling` holds what was set for it alone."""
+    """A loaded model with everything it needs to improvise.
+
+    `sampling` holds what was set for it alone, `seen` a sketch of the music it learned from or was
+    chosen by (`corpus.sketch`); older files have none.
+    """
 
     model: Model
     settings: ModelSettings
@@ -139,6 +149,7 @@ class Improviser:
     manifest_sha256: str
     step: int
     sampling: SampleSettings = field(default_factory=SampleSettings)
+    seen: Hashes | None = None
 
     @property
     def representation(self) -> Representation:
@@ -301,7 +312,7 @@ def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Ten
         sampling = SampleSettings.model_validate(header.get("sampling", {}))
         if not set(sampling.by_field) <= set(written.fields):
             raise ValueError("impossible sampling")
-        model.load_state_dict(dict(weights), assign=True)
+        model.load_state_dict({name: tensor for name, tensor in weights.items() if name != SEEN}, assign=True)
         return Improviser(
             model.to(where).eval(),
             settings,
@@ -311,6 +322,7 @@ def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Ten
             header["manifest_sha256"],
             int(header["step"]),
             sampling,
+            weights[SEEN].numpy().view(np.uint64) if SEEN in weights else None,
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CadenzaError(

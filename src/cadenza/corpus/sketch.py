@@ -17,6 +17,8 @@ from cadenza.corpus.works import SET_BITS, SHARED, Grams, Hashes, Ints, enough, 
 KEPT = 8
 """One n-gram in so many is kept."""
 
+MASK = np.uint64((1 << SET_BITS) - 1)
+
 DOUBT = 0.25
 """Standard errors by which an estimate may fall short of what grouping asks for and still count."""
 
@@ -30,13 +32,19 @@ def sketch(grams: Sequence[Grams]) -> Hashes:
     return np.sort(hashed << np.uint64(SET_BITS) | number)
 
 
+def joined(one: Hashes, other: Hashes) -> Hashes:
+    """One sketch of all sets of two, the second's numbered after those of the first."""
+    count = int((one & MASK).max()) + 1 if len(one) else 0
+    return np.sort(np.concatenate([one, other + np.uint64(count)]))
+
+
 def seen(grams: Sequence[Grams], traces: Hashes) -> npt.NDArray[np.bool_]:
     """Whether each piece is the same work as one in the sketch, shape (P,); where that is in doubt, it is.
 
     The criterion is that of grouping, less the error of the estimate. A piece too short to leave any
     trace counts as seen.
     """
-    hashed, number = traces >> np.uint64(SET_BITS), (traces & np.uint64((1 << SET_BITS) - 1)).astype(np.int64)
+    hashed, number = traces >> np.uint64(SET_BITS), (traces & MASK).astype(np.int64)
     sizes = np.bincount(number)
     return np.array([any(recognised(sampled(one), hashed, number, sizes) for one in both) for both in grams], bool)
 

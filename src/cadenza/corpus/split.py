@@ -18,15 +18,24 @@ from cadenza.settings import CorpusSettings
 TRAIN, VALIDATION, TEST = PARTS = "train", "validation", "test"
 
 
-def split_pieces(entries: Sequence[Entry], settings: CorpusSettings, seed: int) -> list[Entry]:
-    """Give every kept entry its part, and its fold where there are folds."""
+def split_pieces(
+    entries: Sequence[Entry], settings: CorpusSettings, seed: int, seen: Sequence[bool] = ()
+) -> list[Entry]:
+    """Give every kept entry its part, and its fold where there are folds.
+
+    `seen` says of each kept piece whether a parent model has seen it; such works are never held out.
+    """
     kept = [entry for entry in entries if not entry.reason]
-    works, place, sizes = np.unique([entry.work for entry in kept], return_inverse=True, return_counts=True)
-    if 2 <= len(works) < works_to_split(settings):
-        dealt = deal(sizes, min(settings.folds, len(works)), seed)
+    group = np.array([entry.work for entry in kept]) if settings.split_by == "work" else np.arange(len(kept))
+    known = np.unique(group[np.array(seen, dtype=bool)] if len(seen) else group[:0])
+    works, place, sizes = np.unique(group, return_inverse=True, return_counts=True)
+    free = ~np.isin(works, known)
+    if (1 if len(known) else 2) <= free.sum() < works_to_split(settings):
+        dealt = np.full(len(works), -1)
+        dealt[free] = deal(sizes[free], min(settings.folds, int(free.sum())), seed)
         parts, folds = [TRAIN] * len(kept), dealt[place].tolist()
     else:
-        parts, folds = parts_of(kept, settings, seed), [-1] * len(kept)
+        parts, folds = np.array(parts_of(sizes, free, settings, seed))[place].tolist(), [-1] * len(kept)
     given = iter(zip(parts, folds, strict=True))
     changed = []
     for entry in entries:
@@ -53,25 +62,24 @@ def deal(sizes: npt.NDArray[np.int64], folds: int, seed: int) -> npt.NDArray[np.
     return fold
 
 
-def parts_of(kept: Sequence[Entry], settings: CorpusSettings, seed: int) -> list[str]:
-    """A part for every kept entry.
+def parts_of(
+    sizes: npt.NDArray[np.int64], free: npt.NDArray[np.bool_], settings: CorpusSettings, seed: int
+) -> list[str]:
+    """A part for every work, by its number of pieces and whether it is free to be held out.
 
-    Works are shuffled; the largest trains; then test and validation each take works until they hold
-    their share of the pieces (at least one each from three works on, a test work alone from two).
-    One work is all training: then there is no held-out figure to claim. By file, each file counts as
-    a work of its own.
+    Works are shuffled; one that is not free trains, or else the largest; then test and validation each
+    take works until they hold their share of the pieces (at least one each from three works on, a test
+    work alone from two). One work is all training: then there is no held-out figure to claim.
     """
-    group = [entry.work for entry in kept] if settings.split_by == "work" else list(range(len(kept)))
-    works, sizes = np.unique(group, return_counts=True)
-    order = np.random.default_rng([seed, len(works)]).permutation(len(works))
-    largest = int(sizes.argmax()) if len(works) else 0
-    free = [int(place) for place in order if place != largest]
-    parts = {int(work): TRAIN for work in works}
-    for part, share, needed in ((TEST, settings.test, 2), (VALIDATION, settings.validation, 3)):
+    order = np.random.default_rng([seed, len(sizes)]).permutation(len(sizes))
+    kept = int(sizes.argmax()) if len(sizes) and free.all() else -1
+    left = [int(place) for place in order if free[place] and place != kept]
+    parts, available = [TRAIN] * len(sizes), len(left)
+    for part, share, needed in ((TEST, settings.test, 1), (VALIDATION, settings.validation, 2)):
         wanted, taken = share * sizes.sum(), 0
-        spare = int(part == TEST and settings.validation > 0 and len(works) >= 3)  # a work for validation
-        while len(free) > spare and len(works) >= needed and share > 0 and taken < wanted:
-            place = free.pop()
-            parts[int(works[place])] = part
+        spare = int(part == TEST and settings.validation > 0 and available >= 2)  # a work for validation
+        while len(left) > spare and available >= needed and share > 0 and taken < wanted:
+            place = left.pop()
+            parts[place] = part
             taken += sizes[place]
-    return [parts[number] for number in group]
+    return parts

@@ -17,7 +17,7 @@ from cadenza.errors import CadenzaError
 from cadenza.evaluate import markov
 from cadenza.evaluate.baselines import uniform, unigram
 from cadenza.evaluate.markov import MarkovModel
-from cadenza.improviser import Improviser
+from cadenza.improviser import Improviser, load_improviser
 from cadenza.likelihood import TOTAL, Score, concatenate, paired_interval, scoring
 from cadenza.models import Model, device
 from cadenza.records import Progress, Record, Said
@@ -48,7 +48,7 @@ def score_parts(run: Run) -> Iterator[Record]:
     baseline = yield from fit_markov(data)
     metrics: dict[str, Any] = {
         "step": improviser.step,
-        "fine_tuned": (run.folder / INIT).exists(),
+        "fine_tuned": (run.folder / INIT).exists() and load_improviser(run.folder / INIT).seen is None,
         "lossy": improviser.facts.losses,
         "held_out": VALIDATION if len(data.validation) and not len(test) else TEST,
         "unit": data.representation.unit,

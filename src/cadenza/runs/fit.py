@@ -107,6 +107,7 @@ def save_state(run: Run, place: str, trainer: Trainer, lines: list[dict[str, Any
         run.facts(),
         run.manifest_sha256(),
         trainer.best_step,
+        run.seen(),
     )
     run.write(place + MODEL, weights)
     run.write(place + LOG, "".join(json.dumps(line) + "\n" for line in lines).encode())

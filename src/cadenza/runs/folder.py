@@ -16,6 +16,7 @@ from cadenza import export
 from cadenza.batches import Tables
 from cadenza.corpus.scan import Entry
 from cadenza.corpus.split import PARTS, TEST, TRAIN, VALIDATION
+from cadenza.corpus.works import Hashes
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Facts, Improviser, facts_from, load_improviser
 from cadenza.settings import Settings, read_toml, validate
@@ -26,7 +27,7 @@ CONFIG, MANIFEST, CORPUS, FACTS = "config.toml", "manifest.jsonl", "corpus", "co
 INIT, MODEL, STATE = "init.safetensors", "model.safetensors", "state.safetensors"
 LOG, TIMINGS, METRICS, SCORES = "log.jsonl", "timings.jsonl", "metrics.json", "scores.jsonl"
 SAMPLES, SAMPLES_LIST, PLOTS, REPORT = "samples", "samples/samples.json", "plots", "report.html"
-TUNE = "tune.json"
+TUNE, SEEN = "tune.json", "corpus/seen.npy"
 ORIGIN, DERIVED = "corpus/origin.json", "corpus/derived.json"
 CHOICE, JUDGEMENT, NEAREST = "folds/choice.json", "judgement.json", "samples/nearest"
 
@@ -97,6 +98,13 @@ class Run:
         """A fold is held out as validation, the others train."""
         entries = [replace(entry, split=VALIDATION if entry.fold == fold else TRAIN) for entry in self.kept()]
         return data_of(self.tables(), self.representation(), entries, self.settings())
+
+    def seen(self) -> Hashes:
+        """A sketch of the music that the run's model learns from or is chosen by, its parent's included."""
+        try:
+            return np.asarray(np.load(self.folder / SEEN), dtype=np.uint64)
+        except (OSError, ValueError, EOFError) as error:
+            raise self._damaged(SEEN, error) from None
 
     def improviser(self, device_name: str = "cpu") -> Improviser:
         return load_improviser(self.folder / MODEL, device_name)

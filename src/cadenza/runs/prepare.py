@@ -9,22 +9,26 @@ from dataclasses import asdict, replace
 from io import BytesIO
 from itertools import compress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import tomli_w
 import torch
 
 from cadenza import report
 from cadenza.batches import OFFSETS_FILE, ROWS_FILE, Tables, batches_in_epoch
 from cadenza.corpus.scan import Corpus, Entry, scan
+from cadenza.corpus.sketch import joined, seen, sketch
 from cadenza.corpus.sources import Source, open_source
 from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
+from cadenza.corpus.works import interval_grams
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Facts, Improviser, fresh_model, load_improviser
 from cadenza.models import device
 from cadenza.notes import pitch_name
 from cadenza.records import Progress, Record, Said
-from cadenza.runs.folder import CONFIG, CORPUS, DERIVED, FACTS, INIT, MANIFEST, ORIGIN, Run, data_of
+from cadenza.runs.folder import CONFIG, CORPUS, DERIVED, FACTS, INIT, MANIFEST, ORIGIN, SEEN, Run, data_of
 from cadenza.runs.rules import broken_rules
 from cadenza.runs.verify import digests
 from cadenza.sample import check_fields
@@ -59,7 +63,9 @@ def freeze(
     check_fields(settings.sample, tokens.fields)
     if not corpus.pieces:
         raise nothing_left(source, corpus)
-    corpus = replace(corpus, entries=split_pieces(corpus.entries, settings.corpus, settings.train.seed))
+    grams = [interval_grams(piece) for piece in corpus.pieces]
+    known = seen(grams, parent.seen).tolist() if parent is not None and parent.seen is not None else []
+    corpus = replace(corpus, entries=split_pieces(corpus.entries, settings.corpus, settings.train.seed, known))
     tables = Tables.of(rows)
     data = data_of(tables, tokens, corpus.kept, settings)
     facts = facts_of(corpus, data, settings, parent)
@@ -67,10 +73,10 @@ def freeze(
     yield from count_unknown(corpus, tokens)
     yield from warn(data, corpus.kept)
     if parent is not None:
-        yield Said(
-            f"Fine-tuning a model of {parent.facts.source}; held-out works are held out from this run only, not from what that model has seen."
-        )
+        yield Said(family(parent, sum(known)))
     save(run, corpus, facts, tables)
+    trace = sketch([gram for gram, entry in zip(grams, corpus.kept, strict=True) if entry.split != TEST])
+    save_array(run, SEEN, trace if parent is None or parent.seen is None else joined(parent.seen, trace))
     (run.folder / INIT).unlink(missing_ok=True)
     if init is not None:
         run.write(INIT, init.read_bytes())
@@ -84,9 +90,20 @@ def save(run: Run, corpus: Corpus, facts: Facts, tables: Tables) -> None:
     run.write(MANIFEST, "".join(json.dumps(asdict(entry)) + "\n" for entry in corpus.entries).encode())
     run.write(FACTS, json.dumps(asdict(facts), indent=1).encode())
     for name, array in ((ROWS_FILE, tables.rows), (OFFSETS_FILE, tables.offsets)):
-        out = BytesIO()
-        np.save(out, array)
-        run.write(f"{CORPUS}/{name}", out.getvalue())
+        save_array(run, f"{CORPUS}/{name}", array)
+
+
+def save_array(run: Run, name: str, array: npt.NDArray[Any]) -> None:
+    out = BytesIO()
+    np.save(out, array)
+    run.write(name, out.getvalue())
+
+
+def family(parent: Improviser, known: int) -> str:
+    """What is known of the music that a parent has seen."""
+    if parent.seen is None:
+        return f"Fine-tuning a model of {parent.facts.source}; its file does not say what it has seen, so held-out works are held out from this run only."
+    return f"Fine-tuning a model of {parent.facts.source}; {report.counted(known, 'piece')} of works that it has seen train, and are never held out."
 
 
 def origin_of(run: Run, source: str, init: Path | None) -> dict[str, str | None]:
