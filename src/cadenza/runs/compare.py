@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,14 +66,12 @@ def bits(score: Score, per_token: bool) -> float:
 
 def row(folder: Path, own: Score, first: Score, works: Works, per_token: bool) -> dict[str, Any]:
     """One run's figures; the first run differs from itself by nothing."""
-    silent = Score(
-        own.fields, 0 * own.nats_PF, *own.columns[1:]
-    )  # paired with nothing: the interval of the figure itself
+    nothing = replace(own, nats_PF=np.zeros_like(own.nats_PF))  # paired with it: the interval of the figure itself
     difference = paired_interval(own, first, works, per_token)
     return {
         "run": str(folder),
         "bits": bits(own, per_token),
-        "interval": paired_interval(own, silent, works, per_token),
+        "interval": paired_interval(own, nothing, works, per_token),
         "difference": bits(own, per_token) - bits(first, per_token),
         "difference_interval": difference,
         "verdict": in_words(difference),
