@@ -24,6 +24,9 @@ WEIGHTS = 257 ** np.arange(GRAM)
 TOGETHER_SECONDS = (0.04, 0.12)
 """Notes that begin within so long may be one chord: by a strict ear and by a lenient one."""
 
+ALIKE = 0.95
+"""The lenient ear is asked where its line has less than this share of the other's notes."""
+
 SHARED = 0.28
 """Share of their n-grams from which two pieces are one work; see `enough`."""
 
@@ -42,7 +45,7 @@ SET_BITS = 24
 Ints = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
 Grams = tuple[Ints, ...]
-"""The n-grams of a piece: one sorted set, or two where the two ears hear different lines."""
+"""The n-grams of a piece: one sorted set, or two where the two ears hear rather different lines."""
 
 
 def group_works(pieces: Sequence[Notes]) -> Ints:
@@ -81,8 +84,8 @@ def enough(shared: npt.NDArray[Any], size: Ints, other: Ints) -> npt.NDArray[np.
 def interval_grams(piece: Notes) -> Grams:
     """The distinct n-grams of intervals along the upper line, as numbers, for each ear."""
     strict, lenient = (upper_line(piece, seconds) for seconds in TOGETHER_SECONDS)
-    lines = [strict] if len(strict) == len(lenient) else [strict, lenient]
-    return tuple(line_grams(line.pitch) for line in lines)
+    lines = [strict, lenient] if len(lenient) < ALIKE * len(strict) else [strict]
+    return tuple(line_grams(line) for line in lines)
 
 
 def line_grams(pitch: npt.NDArray[np.int32]) -> Ints:
@@ -92,11 +95,11 @@ def line_grams(pitch: npt.NDArray[np.int32]) -> Ints:
     if len(intervals) < GRAM:
         intervals = np.pad(intervals, (0, GRAM - len(intervals)))
     grams = np.sort(np.correlate(intervals + 128, WEIGHTS, "valid"))
-    return grams[np.diff(grams, prepend=-1) != 0]
+    return grams[changes(grams)]
 
 
-def upper_line(piece: Notes, together_seconds: float) -> Notes:
-    """The notes beside which no higher one begins within `together_seconds`.
+def upper_line(piece: Notes, together_seconds: float) -> npt.NDArray[np.int32]:
+    """Pitches of the notes beside which no higher one begins within `together_seconds`.
 
     Players do not strike the notes of a chord in the same order each time.
     """
@@ -108,8 +111,8 @@ def upper_line(piece: Notes, together_seconds: float) -> Notes:
             break
         higher = piece.pitch[distance:] > piece.pitch[:-distance]
         heard[:-distance] &= ~(close & higher)
-        heard[distance:] &= ~(close & ~higher)
-    return piece[heard]
+        heard[distance:] &= ~close | higher
+    return piece.pitch[heard]
 
 
 def shared_grams(sets: Sequence[Ints]) -> Iterator[tuple[Ints, Ints, Ints]]:
@@ -150,10 +153,16 @@ def counted(gram: Hashes, place: Hashes, at: Ints) -> tuple[Ints, Ints, Ints]:
         at = at[gram[at + distance] == gram[at]]
         pairs.append(place[at] << np.uint64(SET_BITS) | place[at + distance])
     pair = np.sort(np.concatenate(pairs))
-    first = np.flatnonzero(np.diff(pair, prepend=np.uint64(1 << 63)))
-    shared = np.diff(first, append=len(pair))
+    first = np.flatnonzero(changes(pair))
     both = pair[first].astype(np.int64)
-    return both >> SET_BITS, both & ((1 << SET_BITS) - 1), shared
+    return both >> SET_BITS, both & ((1 << SET_BITS) - 1), np.diff(first, append=len(pair))
+
+
+def changes(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    """Where a sorted array holds another value than just before."""
+    new = np.ones(len(values), dtype=bool)
+    np.not_equal(values[1:], values[:-1], out=new[1:])
+    return new
 
 
 def mixed(grams: Ints) -> Hashes:
