@@ -14,7 +14,13 @@ from cadenza.tokens import REPRESENTATIONS, representation
 from cadenza.tokens.bins import bin_widths, nearest_bin, time_values
 
 FIELDS = ("shift", "pitch")
-BASES = {name: TimeBase(unit, steps) for name, unit, steps in (("10 ms", "seconds", 100), ("20 ms", "seconds", 50), ("5 ms", "seconds", 200), ("a beat", "beats", 24), ("a coarse beat", "beats", 4))}  # fmt: skip
+BASES = {
+    "10 ms": TimeBase("seconds", 100),
+    "20 ms": TimeBase("seconds", 50),
+    "5 ms": TimeBase("seconds", 200),
+    "a beat": TimeBase("beats", 24),
+    "a coarse beat": TimeBase("beats", 4),
+}
 every_base = pytest.mark.parametrize("base", BASES.values(), ids=BASES)
 
 
@@ -95,7 +101,11 @@ def test_a_paired_difference_is_surer_than_two_intervals() -> None:
 
 def test_joined_scores_are_the_score_of_all_pieces() -> None:
     whole = random_score(6)
-    parts = [Score(FIELDS, *(column[chosen] for column in whole.columns)) for chosen in (slice(0, 5), slice(5, 12))]
+    names = ("nats_PF", "tokens_PF", "grid_bits_PF", "notes_P", "seconds_P")
+    parts = [
+        Score(FIELDS, **{name: getattr(whole, name)[chosen] for name in names})
+        for chosen in (slice(0, 5), slice(5, 12))
+    ]
     assert concatenate(parts).figures() == whole.figures()
 
 

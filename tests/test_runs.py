@@ -109,7 +109,8 @@ def test_metrics_hold_every_part_with_baselines(finished: tuple[Run, list[str]])
         row = metrics[part]
         for model in (row, *row["baselines"].values()):
             if row["works"] > 1:
-                assert model["interval"][0] < model["bits_per_note"] < model["interval"][1]
+                low, high = model["interval"]
+                assert low - 1e-9 < model["bits_per_note"] < high + 1e-9  # a blind guess differs by the ends alone
             else:
                 assert model["interval"] is None
             assert sum(model["bits_per_note_by_field"].values()) == pytest.approx(model["bits_per_note"])
