@@ -201,7 +201,9 @@ def tune(
     pieces: Annotated[int | None, typer.Option("--pieces", min=2, help="Pieces improvised with each setting.")] = None,
     seconds: Annotated[
         float | None,
-        typer.Option("--seconds", help="Their longest time, seconds; as validation pieces, at most 60, unless given."),
+        typer.Option(
+            "--seconds", help="Their longest time, seconds; those of validation pieces, at most 30, unless given."
+        ),
     ] = None,
 ) -> None:
     """Find the temperatures and the top-p with which a run's pieces are closest to its validation works."""

@@ -39,14 +39,14 @@ FIELD_STEPS = (-0.15, 0.15)
 """What is added to the temperature for one field alone."""
 NUCLEI = (0.98, 0.95, 0.9)
 """Values of top-p."""
-PIECES, LONGEST_SECONDS = 48, 60.0
+PIECES, LONGEST_SECONDS = 64, 30.0
 HUMAN_DRAWS = 20
 
 
 def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterator[Record]:
     """Try the settings, store the choice; a run without validation pieces raises `CadenzaError`."""
     settings = run.settings()
-    torch.set_num_threads(settings.train.threads)
+    torch.set_num_threads(1)  # a row of eight lanes is too little work to share; a second thread would wait
     improviser = run.improviser(device(settings.train.device).type)
     check(run, improviser, count, seconds)
     validation = as_known(run, improviser, VALIDATION)
