@@ -68,6 +68,12 @@ SAMPLES = [
 ]  # fmt: skip
 LABELS = {"unique": "different events", "repetition": "runs heard before (%)"}
 EPOCHS = [0, 1, 2, 3]
+FOUR_MODELS = {
+    "network": {"training": (7.5, 7.3, 7.7), "validation": (8.2, 7.9, 8.5), "test": (8.4, 8.1, 8.7)},
+    "Markov model": {"training": (6.1, 6.0, 6.2), "validation": (9.2, 8.9, 9.5), "test": (9.4, NAN, NAN)},
+    "frequencies": {"training": (10.5, 10.3, 10.7), "test": (10.4, 10.1, 10.7)},
+    "blind guess": {"training": (24.1, NAN, NAN), "validation": (24.1, NAN, NAN), "test": (24.1, NAN, NAN)},
+}
 DRIFT = {"training pieces": [200, 20, 4, 1.3], "held-out pieces": [210, 60, 80, 195.83]}
 
 PICTURES: dict[str, Callable[[], Figure]] = {
@@ -82,6 +88,10 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "pitches": lambda: plot.pitches(counts(at60=3, at72=1), counts(at61=2), 55, 103),
     "velocities": lambda: plot.velocities(np.arange(128), np.ones(128), 4),
     "temperature": lambda: plot.temperature_analysis(SAMPLES, LABELS, {"unique": 9}),
+    "models": lambda: plot.compare_models(FOUR_MODELS, "bits per note"),
+    "perplexities": lambda: plot.compare_models(FOUR_MODELS, "perplexity per event"),
+    "own passage": lambda: plot.aligned_rolls(melody(), melody(30), 5)[0],
+    "nearest passage": lambda: plot.aligned_rolls(melody(), melody(30), -50)[1],
 }  # fmt: skip
 
 EMPTY: dict[str, Callable[[], Figure]] = {
@@ -107,6 +117,11 @@ EMPTY: dict[str, Callable[[], Figure]] = {
     "one pitch": lambda: plot.pitches(counts(at127=4), counts()),
     "velocities": lambda: plot.velocities(counts(), None, 32),
     "temperature": lambda: plot.temperature_analysis([], {}),
+    "models": lambda: plot.compare_models({}, "bits per note"),
+    "no figures": lambda: plot.compare_models({"network": {"test": (NAN, NAN, NAN)}, "Markov model": {}}, "bits per note"),
+    "one model": lambda: plot.compare_models({"network": {"test": (3.0, 3.0, 3.0)}}, "perplexity per event"),
+    "no passage": lambda: plot.aligned_rolls(NOBODY, NOBODY)[0],
+    "one passage": lambda: plot.aligned_rolls(NOBODY, melody(3), 12)[1],
     "one sample": lambda: plot.temperature_analysis([{"temperature": 1.0, "unique": 0.0}], LABELS, {"unique": NAN}),
 }  # fmt: skip
 

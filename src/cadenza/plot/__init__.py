@@ -6,6 +6,8 @@ In: notes and plain numbers. Out: matplotlib figures, and SVG or PNG bytes of th
 from cadenza.plot.corpus import pitches, sequence_lengths, velocities
 from cadenza.plot.curves import learning_curve
 from cadenza.plot.events import event_types, token_frequencies
+from cadenza.plot.models import compare_models
+from cadenza.plot.passages import agreeing, aligned_rolls, passage_seconds
 from cadenza.plot.roll import ROLL_LEFT, ROLL_RIGHT, clock, piano_roll, shown_seconds
 from cadenza.plot.temperature import temperature_analysis
 from cadenza.plot.theme import to_bytes
@@ -13,9 +15,13 @@ from cadenza.plot.theme import to_bytes
 __all__ = [
     "ROLL_LEFT",
     "ROLL_RIGHT",
+    "agreeing",
+    "aligned_rolls",
     "clock",
+    "compare_models",
     "event_types",
     "learning_curve",
+    "passage_seconds",
     "piano_roll",
     "pitches",
     "sequence_lengths",
