@@ -15,17 +15,28 @@ from typing import Any
 
 import numpy as np
 
-from cadenza import export, midi
+from cadenza import export, midi, plot
 from cadenza.corpus.scan import Entry
 from cadenza.corpus.split import TRAIN
 from cadenza.evaluate.fidelity import fidelity
-from cadenza.evaluate.originality import Likeness, TrainingIndex, Verdict, Yardstick, excerpts, verdict, yardstick
+from cadenza.evaluate.originality import (
+    Likeness,
+    Nearest,
+    TrainingIndex,
+    Verdict,
+    Yardstick,
+    excerpts,
+    verdict,
+    yardstick,
+)
 from cadenza.models import device
 from cadenza.notes import Header, Notes, from_first_onset
 from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import JUDGEMENT, NEAREST, SAMPLES, Run
+from cadenza.runs.pictures import write_figure
 from cadenza.settings import MidiSettings
 
+SIDES = "own", "training"
 JUDGED = 32
 """Pieces judged in all; fewer say too little of a distribution."""
 
@@ -48,8 +59,10 @@ def judge(run: Run) -> Iterator[Record]:
     training, held_out = ([*compress(human, mask)] for mask in pairs[0]) if pairs else (human, [])
     sound = fidelity(pieces, training, held_out, run.settings().train.seed)
     samples = [
-        {"name": one["name"]} | in_numbers(likeness, judged, names)
-        for one, likeness, judged in zip(run.samples(), likenesses, verdicts, strict=False)
+        {"name": one["name"]}
+        | in_numbers(likeness, judged)
+        | {"nearest": nearest_passage(likeness, piece, index, names)}
+        for one, likeness, judged, piece in zip(run.samples(), likenesses, verdicts, own, strict=False)
     ]
     copied = sum(one.copied for one in verdicts)
     text = in_words(copied, len(pieces), stick)
@@ -117,16 +130,39 @@ def calibrated(
     return yardstick(found) if found else None
 
 
-def in_numbers(likeness: Likeness, judged: Verdict, names: Sequence[str]) -> dict[str, Any]:
+def in_numbers(likeness: Likeness, judged: Verdict) -> dict[str, Any]:
     """A sample's originality as plain values."""
-    nearest = likeness.nearest
     return {
         "copied": judged.copied,
         "text": judged.text,
         "longest": likeness.longest,
         "shares": likeness.shares,
-        "nearest": asdict(nearest) | {"name": names[nearest.piece]} if nearest else None,
     }
+
+
+def nearest_passage(
+    likeness: Likeness, piece: Notes, index: TrainingIndex, names: Sequence[str]
+) -> dict[str, Any] | None:
+    """Where the two passages stand and how long they last, seconds, and of which file the other one is."""
+    nearest = likeness.nearest
+    if nearest is None:
+        return None
+    theirs = index.pieces[nearest.piece]
+    own, other = both_passages(piece, index, nearest)
+    return asdict(nearest) | {
+        "name": names[nearest.piece],
+        "own_at": float(piece.onset[nearest.own_start] * piece.header.step_seconds),
+        "at": float(theirs.onset[nearest.start] * theirs.header.step_seconds),
+        "own_seconds": own.length_seconds,
+        "seconds": other.length_seconds,
+    }
+
+
+def both_passages(piece: Notes, index: TrainingIndex, nearest: Nearest) -> tuple[Notes, Notes]:
+    """The improvised passage and that of the training piece, each from its own first note."""
+    own = piece[nearest.own_start : nearest.own_stop]
+    other = index.pieces[nearest.piece][nearest.start : nearest.stop]
+    return from_first_onset(own), from_first_onset(other)
 
 
 def in_words(copied: int, pieces: int, stick: Yardstick | None) -> str:
@@ -139,14 +175,13 @@ def in_words(copied: int, pieces: int, stick: Yardstick | None) -> str:
 
 
 def write_nearest(run: Run, name: str, piece: Notes, index: TrainingIndex, likeness: Likeness) -> Iterator[Record]:
-    """The nearest passage of a sample and of the training piece: sound and picture of each, on one scale."""
-    nearest = likeness.nearest
-    if nearest is None:
+    """The nearest passage of a sample and of the training piece: sound and picture of each, on the same axes."""
+    if likeness.nearest is None:
         return
-    theirs = index.pieces[nearest.piece][nearest.start : nearest.stop]
-    ours = piece[nearest.own_start : nearest.own_stop]
-    for side, passage in (("own", ours), ("training", theirs)):
+    pair = both_passages(piece, index, likeness.nearest)
+    rolls = plot.aligned_rolls(*pair, likeness.nearest.semitones)
+    for side, passage, roll in zip(SIDES, pair, rolls, strict=True):
         stem = run.folder / NEAREST / f"{name}-{side}"
-        passage = from_first_onset(passage)
-        for path in export.piece(passage, stem, ("mid", "mp3", "svg"), run.facts().program, run.settings().audio):
+        for path in export.piece(passage, stem, ("mid", "mp3"), run.facts().program, run.settings().audio):
             yield Said(f"Wrote {path}")
+        yield from write_figure(roll, stem, ("svg",))
