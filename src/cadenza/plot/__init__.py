@@ -6,6 +6,7 @@ In: notes and plain numbers. Out: matplotlib figures, and SVG or PNG bytes of th
 from cadenza.plot.corpus import pitches, sequence_lengths, velocities
 from cadenza.plot.curves import learning_curve
 from cadenza.plot.events import event_types, token_frequencies
+from cadenza.plot.fidelity import feature_distances
 from cadenza.plot.models import compare_models
 from cadenza.plot.passages import agreeing, aligned_rolls, passage_seconds
 from cadenza.plot.roll import ROLL_LEFT, ROLL_RIGHT, clock, piano_roll, shown_seconds
@@ -20,6 +21,7 @@ __all__ = [
     "clock",
     "compare_models",
     "event_types",
+    "feature_distances",
     "learning_curve",
     "passage_seconds",
     "piano_roll",
