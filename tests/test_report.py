@@ -249,7 +249,7 @@ def test_warnings_come_where_they_are_due_and_before_the_figures(changes: dict[s
     ],
 )
 def test_the_first_line_stands_under_the_title_and_alarms_where_it_must(case: str, words: str) -> None:
-    [(kind, line)] = re.findall(r'</h1>\s*<p class="first( alarm)?">([^<]+)</p>', CASES[case])
+    [(kind, line)] = re.findall(r'</h1>\s*<p class="first( alarm)?">(.+)</p>', CASES[case])
     assert words in line
     assert bool(kind) == (case in ("copying", "bare"))
 
@@ -271,14 +271,14 @@ def cells(text: str, label: str) -> list[str]:
 def test_one_table_holds_every_model_on_every_part() -> None:
     text = CASES["plain"]
     assert cells(text, "Network")[:6] == [
-        "7.50 7.25 – 7.75",
-        "8.12 7.88 – 8.38",
-        "8.25 8.00 – 8.50",
+        "7.50 7.25–7.75",
+        "8.12 7.88–8.38",
+        "8.25 8.00–8.50",
         "3.17",
         "4.10",
         "4.21",
     ]
-    assert cells(text, "Markov model")[:3] == ["9.50 9.25 – 9.75"] * 3
+    assert cells(text, "Markov model")[:3] == ["9.50 9.25–9.75"] * 3
     assert cells(text, "Blind guess")[3:6] == ["65.5"] * 3
     assert cells(text, "pitch")[2] == "5.16"
     assert re.search(r"at 10 ms throughout, the network needs 11\.25 bits per note", text)

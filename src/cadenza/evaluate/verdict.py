@@ -9,7 +9,7 @@ that has learned its pieces.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,14 @@ Table = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class FirstLine:
-    """What a reader has to know first; `alarm` if the run is not to be trusted as it stands."""
+    """What a reader has to know first, gravest first; `alarm` if the run is not to be trusted as it stands."""
 
     alarm: bool
-    text: str
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.sentences)
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,12 @@ def overfitted(metrics: Table) -> bool:
 
 def first_line(metrics: Table, judgement: Table | None) -> FirstLine:
     """Every alarm in one line, the gravest first; without any, what speaks for the model."""
+    alarms = (memory_alarm(metrics), baseline_alarm(metrics), copy_alarm(judgement))
     if not held_out(metrics):
-        nothing = "Nothing was held out, so nothing here says how the model does on unseen music."
-        return FirstLine(True, " ".join(filter(None, (nothing, copy_alarm(judgement)))))
-    alarms = [text for text in (memory_alarm(metrics), baseline_alarm(metrics), copy_alarm(judgement)) if text]
-    return FirstLine(bool(alarms), " ".join(alarms) or praise(metrics, judgement))
+        alarms = ("Nothing was held out, so nothing here says how the model does on unseen music.", alarms[-1])
+    if any(alarms):
+        return FirstLine(True, tuple(filter(None, alarms)))
+    return FirstLine(False, tuple(praise(metrics, judgement)))
 
 
 def memory_alarm(metrics: Table) -> str:
@@ -134,19 +139,18 @@ def copy_alarm(judgement: Table | None) -> str:
     return f"It copies: {copied} of {pieces} improvised pieces {'repeats' if copied == 1 else 'repeat'} more of a training piece than any unseen human piece does."
 
 
-def praise(metrics: Table, judgement: Table | None) -> str:
+def praise(metrics: Table, judgement: Table | None) -> Iterator[str]:
     """What holds for a model without alarms."""
     held, own, markov = held_out(metrics), measured(metrics, NETWORK), measured(metrics, MARKOV)
     gain = f"{own:.2f} {measure(metrics)[1]}" if not metrics["lossy"] else f"a {measure(metrics)[1]} of {own:.2f}"
     if not math.isnan(markov):
         gain += f", where a Markov model has {markov:.2f}" if metrics["lossy"] else f", {markov - own:.2f} fewer than a Markov model"  # fmt: skip
-    sentences = [f"On music it has not seen it needs {gain}."]
+    yield f"On music it has not seen it needs {gain}."
     share = carried_over(metrics["train"], held, bool(metrics["lossy"])) if metrics["train"] and held else math.nan
     if not math.isnan(share):
-        sentences.append(f"Of what it knows about its training pieces, {percent(min(1, share))} holds there too.")
+        yield f"Of what it knows about its training pieces, {percent(min(1, share))} holds there too."
     if judgement and judgement["originality"]["yardstick"]:
-        sentences.append(f"None of {judgement['pieces']} improvised pieces copies more than unseen human music does.")
-    return " ".join(sentences)
+        yield f"None of {judgement['pieces']} improvised pieces copies more than unseen human music does."
 
 
 def tested(metrics: Table, by_work: bool) -> Answer:

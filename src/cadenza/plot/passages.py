@@ -2,7 +2,7 @@
 
 In: the notes of both, each from its own beginning, and by how many semitones the second lies higher. Out:
 two figures of one size, that span the same seconds and, counted from where the melodies agree, the same
-pitches. Notes that agree are dark; they are the longest runs of equal pitches, found one inside another
+pitches. Notes that agree are of a stronger colour; they are the longest runs of equal pitches, found one inside another
 (Ratcliff & Metzener, 1988).
 """
 

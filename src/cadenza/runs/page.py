@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
+from pathlib import PurePosixPath
 from typing import Any
 
 from cadenza import plot, report
@@ -101,7 +102,11 @@ def likenesses(run: Run, judgement: Mapping[str, Any]) -> Iterator[report.Likene
             f"{near['notes']} notes {report.ALIKE[near['measure']][1]}",
             report.Sample(title, f"from {plot.clock(near['own_at'])}", near["own_seconds"], own_roll, own_sound),
             report.Sample(
-                near["name"], f"from {plot.clock(near['at'])}{higher(near['semitones'])}", near["seconds"], roll, sound
+                PurePosixPath(near["name"]).name,
+                f"from {plot.clock(near['at'])}{higher(near['semitones'])}",
+                near["seconds"],
+                roll,
+                sound,
             ),
             max(near["own_seconds"], near["seconds"], 1.0),
             near["semitones"],
