@@ -360,3 +360,47 @@ def test_a_huge_piece_is_drawn_as_few_paths() -> None:
 def test_the_package_has_what_it_names(name: str) -> None:
     value: Any = getattr(plot, name)
     assert value is not None
+
+
+def bars_of(axes: Axes, kind: str) -> list[tuple[float, float, float]]:
+    """Begin, end and pitch of the notes of a passage that agree, or do not."""
+    corners = [
+        np.asarray(patch.get_path().vertices).reshape(-1, 5, 2)
+        for patch in axes.patches
+        if isinstance(patch, PathPatch) and patch.get_gid() == kind
+    ]
+    return [
+        (float(one[:, 0].min()), float(one[:, 0].max()), float(one[:4, 1].mean())) for shape in corners for one in shape
+    ]
+
+
+@pytest.mark.parametrize("semitones", [0, -5, 12])
+def test_passages_stand_on_the_same_axes_and_mark_what_agrees(semitones: int) -> None:
+    own = Notes.of([0, 100, 200, 300], [60, 62, 64, 65], [100] * 4, [80] * 4)
+    other = Notes.of([0, 110, 220, 330], np.array([60, 62, 63, 65]) + semitones, [110] * 4, [80] * 4)
+    [first], [second] = (figure.axes for figure in plot.aligned_rolls(own, other, semitones))
+    assert first.get_xlim() == second.get_xlim() == (0, plot.passage_seconds(own, other)) == (0, 4.4)
+    assert np.add(first.get_ylim(), semitones) == pytest.approx(second.get_ylim())
+    assert first.get_position().bounds == second.get_position().bounds
+    assert [pitch for _, _, pitch in bars_of(first, "agreeing")] == [60, 62, 65]
+    assert bars_of(first, "other") == [(2.0, 3.0, 64.0)]
+    assert bars_of(second, "other")[0] == pytest.approx((2.2, 3.3, 63.0 + semitones))
+
+
+def dots(axes: Axes, part: str) -> list[float]:
+    return [float(np.asarray(line.get_xdata())[0]) for line in axes.lines if line.get_gid() == f"dot-{part}"]
+
+
+def test_models_have_a_dot_per_part_a_whisker_per_interval_and_an_arrow_where_they_are_far_off() -> None:
+    [axes] = plot.compare_models(FOUR_MODELS, "bits per note").axes
+    assert dots(axes, "training") == [7.5, 6.1, 10.5]
+    assert dots(axes, "validation") == [8.2, 9.2]
+    assert dots(axes, "test") == [8.4, 9.4, 10.4]
+    whiskers = [line.get_xdata() for line in axes.lines if line.get_gid() == "interval-test"]
+    assert [np.asarray(ends).tolist() for ends in whiskers] == [[8.1, 8.7], [10.1, 10.7]]
+    assert texts(axes) == ["24.1 →"] * 3
+    assert axes.get_xlim()[1] < 12
+    near = {
+        name: {"test": (value, NAN, NAN)} for name, value in (("network", 8.0), ("Markov model", 9.0), ("other", 9.5))
+    }
+    assert texts(plot.compare_models(near, "bits per note").axes[0]) == []

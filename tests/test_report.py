@@ -287,7 +287,7 @@ def test_one_table_holds_every_model_on_every_part() -> None:
 
 def test_samples_stand_beside_the_human_maximum_and_are_marked_above_it() -> None:
     assert cells(CASES["plain"], "Piece 1")[:4] == ["4", "7", "9", "12"]
-    assert cells(CASES["plain"], "Piece 1")[4:] == ["88 %", "50 %", "–"]
+    assert cells(CASES["plain"], "Piece 1")[4:] == ["88\u00a0%", "50\u00a0%", "–"]
     assert cells(CASES["plain"], "Unseen human pieces, at most") == ["9", "11", "14", "18"]
     assert 'class="over"' not in CASES["plain"]
     assert re.findall(r'<td class="over">(\d+)</td>', CASES["copying"]) == ["23"]

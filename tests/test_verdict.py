@@ -48,7 +48,7 @@ def test_a_good_run_is_praised_with_its_own_figures() -> None:
     assert not line.alarm
     assert line.text == (
         "On music it has not seen it needs 8.25 bits per note, 1.25 fewer than a Markov model. "
-        "Of what it knows about its training pieces, 77 % holds there too. "
+        "Of what it knows about its training pieces, 77\u00a0% holds there too. "
         "None of 32 improvised pieces copies more than unseen human music does."
     )
     assert "perplexity per event of 4.18, where a Markov model has 5.19" in text(
@@ -59,7 +59,7 @@ def test_a_good_run_is_praised_with_its_own_figures() -> None:
 @pytest.mark.parametrize("lossy", ["", LOSSY])
 @pytest.mark.parametrize(
     ("train", "test", "share"),
-    [(1.0, 8.0, "only 28 % holds"), (1.0, 13.0, "nothing holds"), (1.0, 10.74, "nothing holds")],
+    [(1.0, 8.0, "only 28\u00a0% holds"), (1.0, 13.0, "nothing holds"), (1.0, 10.74, "nothing holds")],
 )
 def test_an_overfitted_run_is_named_first(lossy: str, train: float, test: float, share: str) -> None:
     line = verdict.first_line(metrics(train, test, lossy=lossy), judgement(copied=2))
@@ -129,7 +129,7 @@ def test_the_test_is_described_as_it_was(changes: dict[str, Any], by_work: bool,
 
 def test_the_gap_is_explained_only_where_there_is_one() -> None:
     assert "7.50 bits per note instead of 8.25" in verdict.gap_in_words(metrics())
-    assert "77 % is left there" in verdict.gap_in_words(metrics())
+    assert "77\u00a0% is left there" in verdict.gap_in_words(metrics())
     assert "no gap to explain" in verdict.gap_in_words(metrics(8.25, 8.25))
     assert "nothing is left" in verdict.gap_in_words(metrics(1.0, 20.0))
     assert "bits" not in verdict.gap_in_words(metrics(lossy=LOSSY, unit="event"))

@@ -123,12 +123,12 @@ def token(metrics: Table) -> str:
 
 
 def percent(share: float) -> str:
-    """A share as people write it.
+    """A share as people write it, kept on one line.
 
     >>> percent(0.784)
-    '78 %'
+    '78\xa0%'
     """
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}\u00a0%"
 
 
 def copy_alarm(judgement: Table | None) -> str:
@@ -208,10 +208,10 @@ def beats(metrics: Table) -> Answer:
     if math.isnan(own) or math.isnan(markov):
         return Answer(None, "Not measured.", "There is no figure of a Markov model on unseen music to compare with.")
     unit = measure(metrics)[1]
-    text = f"On unseen music it has {own:.2f} {unit}, a Markov model {markov:.2f}, the bare frequencies of notes {unigram:.2f}."
+    text = f"{unit.capitalize()} on unseen music: {own:.2f} for the network, {markov:.2f} for a Markov model, {unigram:.2f} for the bare frequencies of notes."
     interval = (metrics.get("versus_markov") or {}).get("interval")
     if interval and not metrics["lossy"]:
-        text += f" With other works of the same kind, its lead over the Markov model would lie between {-interval[1]:.2f} and {-interval[0]:.2f} (95 %)."
+        text += f" With other works of the same kind, its lead over the Markov model would lie between {-interval[1]:.2f} and {-interval[0]:.2f} (95\u00a0%)."
     return Answer(True, "Yes.", text)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ ROW, ABOVE, BELOW = 46.0, 44.0, 36.0
 """Points: the height of a model's row, and the room over and under all rows."""
 STEP = 11.0
 """Points between the dots of a row."""
-LOOKS = {
+LOOKS: dict[str, dict[str, Any]] = {
     "training": {"color": theme.BLUE, "markerfacecolor": theme.BLUE},
     "validation": {"color": theme.ORANGE, "markerfacecolor": theme.CARD},
     "test": {"color": theme.ORANGE, "markerfacecolor": theme.ORANGE},

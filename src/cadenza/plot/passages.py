@@ -82,10 +82,11 @@ def passage(notes: Notes, agree: Mask, low: int, high: int, seconds: float) -> F
         axes.set_ylim(low - 0.5, high + 0.5)
         ground(axes, low, high, 1, semitone)
         left, right = notes.onset * notes.header.step_seconds, ends_of(notes)
+        wide = theme.width_of(axes) / seconds * float(np.median(right - left)) >= 3 if len(notes) else False
         for kind, mask, colour in (("other", ~agree, theme.PALE), ("agreeing", agree, theme.BLUE)):
             if mask.any():
                 path = note_path(left[mask], right[mask], notes.pitch[mask], semitone)
-                axes.add_artist(PathPatch(path, facecolor=colour, edgecolor=theme.CARD, linewidth=0.6, zorder=3, gid=kind))  # fmt: skip
+                axes.add_artist(PathPatch(path, facecolor=colour, edgecolor=theme.CARD, linewidth=0.6 if wide else 0, zorder=3, gid=kind))  # fmt: skip
         pitch_ticks(axes, low, high, semitone)
         time_ticks(axes, 0, seconds, long=seconds > 60)
         axes.spines[["left", "bottom"]].set_visible(False)

@@ -78,10 +78,11 @@ def estimate(part: Mapping[str, Any] | None, key: str, model: str) -> tuple[floa
 def fidelity(judgement: Mapping[str, Any]) -> Drawn:
     """Every feature's distance beside its floor."""
     known = [field.name for field in fields(FeatureFigures)]
-    figures = [
-        FeatureFigures(**{name: math.nan if one.get(name) is None else one[name] for name in known})
+    tables: list[dict[str, Any]] = [
+        {name: math.nan if one.get(name) is None else one[name] for name in known}
         for one in judgement["fidelity"]["features"]
     ]
+    figures = [FeatureFigures(**table) for table in tables]
     caption = "How far the improvised pieces are from the training music in each feature, beside unseen human music."
     return Drawn("fidelity", "Feature by feature", caption, plot.feature_distances(figures))
 
