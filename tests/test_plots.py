@@ -18,6 +18,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.text import Text
 
 from cadenza import plot
+from cadenza.evaluate.fidelity import FeatureFigures
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.plot import theme
 from cadenza.plot.curves import times
@@ -74,6 +75,13 @@ FOUR_MODELS = {
     "frequencies": {"training": (10.5, 10.3, 10.7), "test": (10.4, 10.1, 10.7)},
     "blind guess": {"training": (24.1, NAN, NAN), "validation": (24.1, NAN, NAN), "test": (24.1, NAN, NAN)},
 }
+
+
+def feature(title: str, generated: float, floor: float = 0.2, high: float = 0.4) -> FeatureFigures:
+    return FeatureFigures(title, title, "", generated, floor, high, NAN, NAN, NAN, NAN)
+
+
+FEATURES = [feature("near", 0.1), feature("variety of pitch classes in 8 s", 0.6), feature("far", 127.4)]
 DRIFT = {"training pieces": [200, 20, 4, 1.3], "held-out pieces": [210, 60, 80, 195.83]}
 
 PICTURES: dict[str, Callable[[], Figure]] = {
@@ -92,6 +100,8 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "perplexities": lambda: plot.compare_models(FOUR_MODELS, "perplexity per event"),
     "own passage": lambda: plot.aligned_rolls(melody(), melody(30), 5)[0],
     "nearest passage": lambda: plot.aligned_rolls(melody(), melody(30), -50)[1],
+    "features": lambda: plot.feature_distances(FEATURES),
+    "no floor": lambda: plot.feature_distances([feature("near", 0.1, NAN, NAN), feature("far", 3, NAN, NAN)]),
 }  # fmt: skip
 
 EMPTY: dict[str, Callable[[], Figure]] = {
@@ -123,6 +133,10 @@ EMPTY: dict[str, Callable[[], Figure]] = {
     "no passage": lambda: plot.aligned_rolls(NOBODY, NOBODY)[0],
     "one passage": lambda: plot.aligned_rolls(NOBODY, melody(3), 12)[1],
     "one sample": lambda: plot.temperature_analysis([{"temperature": 1.0, "unique": 0.0}], LABELS, {"unique": NAN}),
+    "features": lambda: plot.feature_distances([]),
+    "no distance": lambda: plot.feature_distances([feature("near", NAN)]),
+    "all zero": lambda: plot.feature_distances([feature("near", 0, 0, 0)]),
+    "floor of zero": lambda: plot.feature_distances([feature("far", 1, 0, 0)]),
 }  # fmt: skip
 
 
@@ -346,6 +360,20 @@ def test_temperatures_show_every_sample_their_mean_and_the_training_pieces() -> 
     assert "nothing to show" in texts(repetition)
 
 
+def test_features_stand_beside_the_band_of_unseen_music() -> None:
+    [axes] = plot.feature_distances([*FEATURES, feature("unknown", NAN), feature("unjudged", 0.3, NAN, NAN)]).axes
+    assert tick_labels(axes, "y") == ["unjudged", "far", "variety of pitch classes in 8 s", "near"]
+    dots = [line for line in axes.lines if line.get_gid() == "dot"]
+    assert [np.asarray(dot.get_xydata()).tolist() for dot in dots] == [[[0.1, 3]], [[0.6, 2]], [[0.3, 0]]]
+    assert [dot.get_color() for dot in dots] == [theme.BLUE, theme.ORANGE, theme.INK]
+    assert [bar.get_width() for bar in axes.patches if bar.get_gid() == "band" and isinstance(bar, Rectangle)] == [
+        0.4
+    ] * 3
+    [beyond] = [line for line in axes.lines if line.get_gid() == "beyond"]
+    assert np.asarray(beyond.get_xydata()).tolist() == [[axes.get_xlim()[1], 1]]
+    assert texts(axes) == ["127"]
+
+
 def test_a_huge_piece_is_drawn_as_few_paths() -> None:
     rng = np.random.default_rng(0)
     many = 20_000
@@ -377,14 +405,14 @@ def bars_of(axes: Axes, kind: str) -> list[tuple[float, float, float]]:
 @pytest.mark.parametrize("semitones", [0, -5, 12])
 def test_passages_stand_on_the_same_axes_and_mark_what_agrees(semitones: int) -> None:
     own = Notes.of([0, 100, 200, 300], [60, 62, 64, 65], [100] * 4, [80] * 4)
-    other = Notes.of([0, 110, 220, 330], np.array([60, 62, 63, 65]) + semitones, [110] * 4, [80] * 4)
+    other = Notes.of([0, 110, 220, 330], np.array([60, 62, 63, 65]) - semitones, [110] * 4, [80] * 4)
     [first], [second] = (figure.axes for figure in plot.aligned_rolls(own, other, semitones))
     assert first.get_xlim() == second.get_xlim() == (0, plot.passage_seconds(own, other)) == (0, 4.4)
-    assert np.add(first.get_ylim(), semitones) == pytest.approx(second.get_ylim())
+    assert np.subtract(first.get_ylim(), semitones) == pytest.approx(second.get_ylim())
     assert first.get_position().bounds == second.get_position().bounds
     assert [pitch for _, _, pitch in bars_of(first, "agreeing")] == [60, 62, 65]
     assert bars_of(first, "other") == [(2.0, 3.0, 64.0)]
-    assert bars_of(second, "other")[0] == pytest.approx((2.2, 3.3, 63.0 + semitones))
+    assert bars_of(second, "other")[0] == pytest.approx((2.2, 3.3, 63.0 - semitones))
 
 
 def dots(axes: Axes, part: str) -> list[float]:

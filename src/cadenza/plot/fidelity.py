@@ -19,11 +19,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from cadenza.evaluate.fidelity import FeatureFigures
 from cadenza.plot import theme
 
-ROW, ABOVE, BELOW, NAMES, BESIDE = 17.0, 76.0, 38.0, 158.0, 26.0
+ROW, ABOVE, BELOW, NAMES, BESIDE = 17.0, 42.0, 38.0, 158.0, 26.0
 """Points: the height of a row, and the margins."""
 BAND = 0.62
 """Of a row."""
-REACH = 2.5
+REACH = 2.0
 """The axis ends at most so many times beyond the widest band; dots further out stand at its end, with their figure."""
 
 
@@ -53,9 +53,10 @@ def keys(shown: Sequence[FeatureFigures]) -> list[Line2D | Patch]:
     if any(one.inside for one in judged):
         found.append(dot(theme.BLUE, "improvised"))
     if any(not one.inside for one in judged):
-        found.append(dot(theme.ORANGE, "further than unseen human music"))
+        found.append(dot(theme.ORANGE, "further"))
     if judged:
         found.append(Patch(color=theme.PALE, linewidth=0, label="unseen human music"))
+        found.append(Line2D([], [], color=theme.BLUE, linewidth=1.2, label="its mean"))
     return found or [dot(theme.INK, "improvised")]
 
 
@@ -82,7 +83,8 @@ def draw_row(axes: Axes, y: int, one: FeatureFigures, end: float) -> None:
         axes.plot([one.generated], [y], "o", color=colour, markersize=6, markeredgecolor=theme.CARD, gid="dot")
         return
     axes.plot([end], [y], ">", color=colour, markersize=6, markeredgewidth=0, clip_on=False, gid="beyond")
-    axes.annotate(f"{one.generated:.1f}", (end, y), (6, 0), textcoords="offset points", va="center", fontsize=theme.SMALL, color=theme.INK)  # fmt: skip
+    figure = f"{one.generated:.{1 if one.generated < 10 else 0}f}"
+    axes.annotate(figure, (end, y), (6, 0), textcoords="offset points", va="center", fontsize=theme.SMALL, color=theme.INK)  # fmt: skip
 
 
 def scale(axes: Axes, shown: Sequence[FeatureFigures], end: float) -> None:
@@ -94,4 +96,4 @@ def scale(axes: Axes, shown: Sequence[FeatureFigures], end: float) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=theme.ROUND))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: theme.plain(round(value, 6))))
     axes.grid(axis="x")
-    axes.set_xlabel("distance from the training music, in its spreads")
+    axes.set_xlabel("distance from the training music")

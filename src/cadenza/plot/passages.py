@@ -1,6 +1,6 @@
 """Two passages of music on the same axes, one of them improvised: what has it of the other?
 
-In: the notes of both, each from its own beginning, and by how many semitones the second lies higher. Out:
+In: the notes of both, each from its own beginning, and by how many semitones the first lies higher. Out:
 two figures of one size, that span the same seconds and, counted from where the melodies agree, the same
 pitches. Notes that agree are of a stronger colour; they are the longest runs of equal pitches, found one inside another
 (Ratcliff & Metzener, 1988).
@@ -40,16 +40,16 @@ PASSAGE_TOP, PASSAGE_TALL = ABOVE / (72 * WIDTH), TALL / (72 * WIDTH)
 
 
 def aligned_rolls(own: Notes, other: Notes, semitones: int = 0) -> tuple[Figure, Figure]:
-    """A roll of each; `other` is drawn `semitones` lower than it sounds, so that equal melodies look equal.
+    """A roll of each; where `own` lies `semitones` higher, its axis does too, so that equal melodies look equal.
 
     Both cover 0 to `passage_seconds` from `ROLL_LEFT` to `ROLL_RIGHT` of the width.
     """
     agree = agreeing(own, other, semitones)
-    low, high = pitch_range(np.concatenate([own.pitch, other.pitch - semitones]))
+    low, high = pitch_range(np.concatenate([own.pitch, other.pitch + semitones]))
     seconds = passage_seconds(own, other)
     return (
         passage(own, agree[0], low, high, seconds),
-        passage(other, agree[1], low + semitones, high + semitones, seconds),
+        passage(other, agree[1], low - semitones, high - semitones, seconds),
     )
 
 
@@ -62,11 +62,11 @@ def agreeing(own: Notes, other: Notes, semitones: int = 0) -> tuple[Mask, Mask]:
     """Which notes of each passage the other one has too, in the same order.
 
     >>> one, two = (Notes.of(range(4), pitch, [1] * 4, [80] * 4) for pitch in ([60, 62, 64, 65], [65, 67, 61, 70]))
-    >>> agreeing(one, two, 5)
+    >>> agreeing(one, two, -5)
     (array([ True,  True, False,  True]), array([ True,  True, False,  True]))
     """
     ours, theirs = np.zeros(len(own), dtype=bool), np.zeros(len(other), dtype=bool)
-    found = SequenceMatcher(None, own.pitch.tolist(), (other.pitch - semitones).tolist(), autojunk=False)
+    found = SequenceMatcher(None, own.pitch.tolist(), (other.pitch + semitones).tolist(), autojunk=False)
     for place, beside, size in found.get_matching_blocks():
         ours[place : place + size] = theirs[beside : beside + size] = True
     return ours, theirs

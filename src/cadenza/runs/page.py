@@ -104,7 +104,7 @@ def likenesses(run: Run, judgement: Mapping[str, Any]) -> Iterator[report.Likene
             report.Sample(title, f"from {plot.clock(near['own_at'])}", near["own_seconds"], own_roll, own_sound),
             report.Sample(
                 PurePosixPath(near["name"]).name,
-                f"from {plot.clock(near['at'])}{higher(near['semitones'])}",
+                f"from {plot.clock(near['at'])}{transposed(near['semitones'])}",
                 near["seconds"],
                 roll,
                 sound,
@@ -114,15 +114,15 @@ def likenesses(run: Run, judgement: Mapping[str, Any]) -> Iterator[report.Likene
         )
 
 
-def higher(semitones: int) -> str:
-    """How a passage is transposed, after a comma.
+def transposed(semitones: int) -> str:
+    """How a passage lies that the improvised one is `semitones` above, after a comma.
 
-    >>> higher(-5), higher(1), higher(0)
+    >>> transposed(5), transposed(-1), transposed(0)
     (', 5 semitones lower', ', 1 semitone higher', '')
     """
     if not semitones:
         return ""
-    return f", {abs(semitones)} semitone{'' if abs(semitones) == 1 else 's'} {'higher' if semitones > 0 else 'lower'}"
+    return f", {report.counted(abs(semitones), 'semitone')} {'lower' if semitones > 0 else 'higher'}"
 
 
 def again(run: Run) -> list[str]:
