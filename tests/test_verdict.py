@@ -105,7 +105,7 @@ def test_nothing_held_out_is_an_alarm_and_every_figure_may_be_missing() -> None:
 
 def answers(table: dict[str, Any], judged: dict[str, Any] | None) -> list[verdict.Answer]:
     return [
-        verdict.tested(table, True), verdict.remembered(table), verdict.beats(table), verdict.copies(judged), verdict.sounds(judged),
+        verdict.fairly_tested(table, True), verdict.remembered(table), verdict.beats(table), verdict.copies(judged), verdict.sounds(judged),
     ]  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def answers(table: dict[str, Any], judged: dict[str, Any] | None) -> list[verdic
     ],
 )
 def test_the_test_is_described_as_it_was(changes: dict[str, Any], by_work: bool, short: str, said: str) -> None:
-    answer = verdict.tested(metrics() | changes, by_work)
+    answer = verdict.fairly_tested(metrics() | changes, by_work)
     assert answer.short == short
     assert said in answer.text
 

@@ -120,7 +120,7 @@ def answers(
 ) -> dict[str, verdict.Answer]:
     """The five questions of "Can I believe it?"."""
     return {
-        "tested": verdict.tested(metrics, settings["corpus"]["split_by"] == "work"),
+        "tested": verdict.fairly_tested(metrics, settings["corpus"]["split_by"] == "work"),
         "remembered": verdict.remembered(metrics),
         "beats": verdict.beats(metrics),
         "copies": verdict.copies(judgement),

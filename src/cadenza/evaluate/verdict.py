@@ -73,9 +73,9 @@ def overfitted(metrics: Table) -> bool:
 
 def first_line(metrics: Table, judgement: Table | None) -> FirstLine:
     """Every alarm in one line, the gravest first; without any, what speaks for the model."""
-    alarms = (memory_alarm(metrics), baseline_alarm(metrics), copy_alarm(judgement))
+    alarms = [memory_alarm(metrics), baseline_alarm(metrics), copy_alarm(judgement)]
     if not held_out(metrics):
-        alarms = ("Nothing was held out, so nothing here says how the model does on unseen music.", alarms[-1])
+        alarms[0] = "Nothing was held out, so nothing here says how the model does on unseen music."
     if any(alarms):
         return FirstLine(True, tuple(filter(None, alarms)))
     return FirstLine(False, tuple(praise(metrics, judgement)))
@@ -160,7 +160,7 @@ def praise(metrics: Table, judgement: Table | None) -> Iterator[str]:
         yield f"None of {judgement['pieces']} improvised pieces copies more than unseen human music does."
 
 
-def tested(metrics: Table, by_work: bool) -> Answer:
+def fairly_tested(metrics: Table, by_work: bool) -> Answer:
     """Was it tested on music it had not seen?"""
     if not held_out(metrics):
         return Answer(False, "No.", "Nothing was kept apart: whatever is measured here is measured on music it knows.")
