@@ -121,7 +121,7 @@ def likeness(name: str = "a.mid") -> report.Likeness:
         sample(seconds=4.0),
         report.Sample(name, "from 1:03, 5 semitones lower", 5.0, b"<svg/>", b"ID3 sound"),
     )
-    return report.Likeness("Piece 1", "23 notes alike", own, training, 5.0, 5)
+    return report.Likeness("Piece 1", "23 notes alike", own, training, 5.0)
 
 
 def page(**changes: Any) -> str:

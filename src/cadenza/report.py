@@ -70,7 +70,6 @@ class Likeness:
     own: Sample
     training: Sample
     seconds: float
-    semitones: int = 0
 
 
 @dataclass(frozen=True)

@@ -110,7 +110,6 @@ def likenesses(run: Run, judgement: Mapping[str, Any]) -> Iterator[report.Likene
                 sound,
             ),
             max(near["own_seconds"], near["seconds"], 1.0),
-            near["semitones"],
         )
 
 
