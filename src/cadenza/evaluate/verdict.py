@@ -157,7 +157,7 @@ def praise(metrics: Table, judgement: Table | None) -> Iterator[str]:
     if not math.isnan(share):
         yield f"Of what it knows about its training pieces, {percent(min(1, share))} holds there too."
     if judgement and judgement["originality"]["yardstick"]:
-        yield f"None of {judgement['pieces']} improvised pieces copies more than unseen human music does."
+        yield f"Beside unseen human music, none of {judgement['pieces']} improvised pieces copies."
 
 
 def fairly_tested(metrics: Table, by_work: bool) -> Answer:

@@ -21,7 +21,7 @@ from cadenza.corpus.split import TRAIN
 from cadenza.evaluate.fidelity import fidelity
 from cadenza.evaluate.originality import (
     Likeness,
-    Nearest,
+    Passage,
     TrainingIndex,
     Verdict,
     Yardstick,
@@ -37,6 +37,8 @@ from cadenza.runs.pictures import write_figure
 from cadenza.settings import MidiSettings
 
 SIDES = "own", "training"
+HEARD_SECONDS = 20
+"""Of a passage that an improvised piece shares with a training piece, so much is shown and heard."""
 JUDGED = 32
 """Pieces judged in all; fewer say too little of a distribution."""
 
@@ -49,7 +51,8 @@ def judge(run: Run) -> Iterator[Record]:
         yield Said("There is no improvised piece to judge.")
         return
     trained = [entry.split == TRAIN for entry in kept]
-    index = TrainingIndex.of([*compress(human, trained)])
+    known = [*compress(human, trained)]
+    index = TrainingIndex.of(known)
     names = [entry.name for entry in compress(kept, trained)]
     likenesses = yield from measured("comparing with the training pieces", index, pieces)
     pairs = list(partitions(kept))
@@ -57,18 +60,19 @@ def judge(run: Run) -> Iterator[Record]:
     verdicts = [verdict(one, stick, names) for one in likenesses]
     yield Progress("comparing with the collection", 0, 1)
     training, held_out = ([*compress(human, mask)] for mask in pairs[0]) if pairs else (human, [])
-    sound = fidelity(pieces, training, held_out, run.settings().train.seed)
+    works = [entry.work for entry in compress(kept, pairs[0][1])] if pairs else []
+    sound = fidelity(pieces, training, held_out, run.settings().train.seed, works)
     samples = [
         {"name": one["name"]}
         | in_numbers(likeness, judged)
-        | {"nearest": nearest_passage(likeness, piece, index, names)}
+        | {"nearest": nearest_passage(likeness, piece, known, names)}
         for one, likeness, judged, piece in zip(run.samples(), likenesses, verdicts, own, strict=False)
     ]
     copied = sum(one.copied for one in verdicts)
     text = in_words(copied, len(pieces), stick)
     original = {"copied": copied, "text": text, "yardstick": asdict(stick) if stick else None, "samples": samples}
     for one, likeness, piece in zip(samples, likenesses, own, strict=False):
-        yield from write_nearest(run, one["name"], piece, index, likeness)
+        yield from write_nearest(run, one["name"], piece, known, likeness)
     judgement = {"pieces": len(pieces), "originality": original, "fidelity": asdict(sound)}
     run.write(JUDGEMENT, json.dumps(judgement, indent=1).encode())
     yield Said(text)
@@ -141,14 +145,14 @@ def in_numbers(likeness: Likeness, judged: Verdict) -> dict[str, Any]:
 
 
 def nearest_passage(
-    likeness: Likeness, piece: Notes, index: TrainingIndex, names: Sequence[str]
+    likeness: Likeness, piece: Notes, training: Sequence[Notes], names: Sequence[str]
 ) -> dict[str, Any] | None:
     """Where the two passages stand and how long they last, seconds, and of which file the other one is."""
     nearest = likeness.nearest
     if nearest is None:
         return None
-    theirs = index.pieces[nearest.piece]
-    own, other = both_passages(piece, index, nearest)
+    theirs = training[nearest.piece]
+    own, other = both_passages(piece, training, nearest)
     return asdict(nearest) | {
         "name": names[nearest.piece],
         "own_at": float(piece.onset[nearest.own_start] * piece.header.step_seconds),
@@ -158,11 +162,15 @@ def nearest_passage(
     }
 
 
-def both_passages(piece: Notes, index: TrainingIndex, nearest: Nearest) -> tuple[Notes, Notes]:
-    """The improvised passage and that of the training piece, each from its own first note."""
-    own = piece[nearest.own_start : nearest.own_stop]
-    other = index.pieces[nearest.piece][nearest.start : nearest.stop]
-    return from_first_onset(own), from_first_onset(other)
+def both_passages(piece: Notes, training: Sequence[Notes], nearest: Passage) -> tuple[Notes, Notes]:
+    """The improvised passage and that of the training piece, note against note, each from its own first note on.
+
+    They are heard side by side, so the end of long ones is left out.
+    """
+    own = from_first_onset(piece[nearest.own_start : nearest.own_stop])
+    other = from_first_onset(training[nearest.piece][nearest.start : nearest.stop])
+    count = int(np.searchsorted(own.onset * own.header.step_seconds, HEARD_SECONDS))
+    return own[slice(count)], other[slice(count)]
 
 
 def in_words(copied: int, pieces: int, stick: Yardstick | None) -> str:
@@ -170,15 +178,15 @@ def in_words(copied: int, pieces: int, stick: Yardstick | None) -> str:
     if stick is None:
         return f"{pieces} improvised pieces were compared with the training pieces; nothing was held out to say how much likeness is usual."
     if copied:
-        return f"{copied} of {pieces} improvised pieces repeat more of a training piece than unseen human music does."
-    return f"{pieces} improvised pieces: each as original as unseen human pieces."
+        return f"{copied} of {pieces} improvised pieces {'repeats' if copied == 1 else 'repeat'} more of a training piece than unseen human music does."
+    return f"None of {pieces} improvised pieces repeats clearly more of a training piece than unseen human music does."
 
 
-def write_nearest(run: Run, name: str, piece: Notes, index: TrainingIndex, likeness: Likeness) -> Iterator[Record]:
+def write_nearest(run: Run, name: str, piece: Notes, training: Sequence[Notes], likeness: Likeness) -> Iterator[Record]:
     """The nearest passage of a sample and of the training piece: sound and picture of each, on the same axes."""
     if likeness.nearest is None:
         return
-    pair = both_passages(piece, index, likeness.nearest)
+    pair = both_passages(piece, training, likeness.nearest)
     rolls = plot.aligned_rolls(*pair, likeness.nearest.semitones)
     for side, passage, roll in zip(SIDES, pair, rolls, strict=True):
         stem = run.folder / NEAREST / f"{name}-{side}"
