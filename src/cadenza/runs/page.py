@@ -89,7 +89,7 @@ def fidelity(judgement: Mapping[str, Any]) -> Drawn:
 
 def likenesses(run: Run, judgement: Mapping[str, Any]) -> Iterator[report.Likeness]:
     """The most alike passages with their sound; those whose files are gone are left out."""
-    found = {one["name"]: one for one in judgement["originality"]["samples"] if one["nearest"]}
+    found = {one["name"]: one for one in judgement["originality"]["samples"] if one.get("nearest")}
     order = sorted(found.values(), key=lambda one: (not one["copied"], -one["nearest"]["notes"]))[:LIKENESSES]
     titles = {sample["name"]: sample["title"] for sample in run.samples()}
     for one in order:
