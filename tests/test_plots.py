@@ -73,6 +73,12 @@ TRIED = [
     for t, d, plain, copied in ((0.8, 0.5, True, 3), (1.0, 0.4, True, 0), (1.2, 0.6, True, 0), (1.0, 0.45, False, 1), (1.0, 0.35, False, 0))
 ]  # fmt: skip
 EPOCHS = [0, 1, 2, 3]
+FOUR_MODELS = {
+    "network": {"training": (7.5, 7.3, 7.7), "validation": (8.2, 7.9, 8.5), "test": (8.4, 8.1, 8.7)},
+    "Markov model": {"training": (6.1, 6.0, 6.2), "validation": (9.2, 8.9, 9.5), "test": (9.4, NAN, NAN)},
+    "frequencies": {"training": (10.5, 10.3, 10.7), "test": (10.4, 10.1, 10.7)},
+    "blind guess": {"training": (24.1, NAN, NAN), "validation": (24.1, NAN, NAN), "test": (24.1, NAN, NAN)},
+}
 
 
 def feature(title: str, generated: float, floor: float = 0.2, high: float = 0.4) -> FeatureFigures:
@@ -96,6 +102,10 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "temperature": lambda: plot.temperature_analysis(SAMPLES, LABELS, {"unique": (7, 9)}, "90 % of validation pieces"),
     "tuning": lambda: plot.tuning(TRIED, 4, (0.2, 0.3)),
     "tuning without a human level": lambda: plot.tuning(TRIED[:3], 1),
+    "models": lambda: plot.compare_models(FOUR_MODELS, "bits per note"),
+    "perplexities": lambda: plot.compare_models(FOUR_MODELS, "perplexity per event"),
+    "own passage": lambda: plot.aligned_rolls(melody(), melody(30), 5)[0],
+    "nearest passage": lambda: plot.aligned_rolls(melody(), melody(30), -50)[1],
     "features": lambda: plot.feature_distances(FEATURES),
     "no floor": lambda: plot.feature_distances([feature("near", 0.1, NAN, NAN), feature("far", 3, NAN, NAN)]),
 }  # fmt: skip
@@ -127,6 +137,11 @@ EMPTY: dict[str, Callable[[], Figure]] = {
     "tuning": lambda: plot.tuning([], 0),
     "nothing measured": lambda: plot.tuning([{**TRIED[0], "distance": None, "noise": None}], 0, (0.1, 0.2)),
     "one setting": lambda: plot.tuning([{**TRIED[0], "distance": 0.0, "noise": 0.0}], 0),
+    "models": lambda: plot.compare_models({}, "bits per note"),
+    "no figures": lambda: plot.compare_models({"network": {"test": (NAN, NAN, NAN)}, "Markov model": {}}, "bits per note"),
+    "one model": lambda: plot.compare_models({"network": {"test": (3.0, 3.0, 3.0)}}, "perplexity per event"),
+    "no passage": lambda: plot.aligned_rolls(NOBODY, NOBODY)[0],
+    "one passage": lambda: plot.aligned_rolls(NOBODY, melody(3), 12)[1],
     "features": lambda: plot.feature_distances([]),
     "no distance": lambda: plot.feature_distances([feature("near", NAN)]),
     "all zero": lambda: plot.feature_distances([feature("near", 0, 0, 0)]),
@@ -403,3 +418,47 @@ def test_a_huge_piece_is_drawn_as_few_paths() -> None:
 def test_the_package_has_what_it_names(name: str) -> None:
     value: Any = getattr(plot, name)
     assert value is not None
+
+
+def bars_of(axes: Axes, kind: str) -> list[tuple[float, float, float]]:
+    """Begin, end and pitch of the notes of a passage that agree, or do not."""
+    corners = [
+        np.asarray(patch.get_path().vertices).reshape(-1, 5, 2)
+        for patch in axes.patches
+        if isinstance(patch, PathPatch) and patch.get_gid() == kind
+    ]
+    return [
+        (float(one[:, 0].min()), float(one[:, 0].max()), float(one[:4, 1].mean())) for shape in corners for one in shape
+    ]
+
+
+@pytest.mark.parametrize("semitones", [0, -5, 12])
+def test_passages_stand_on_the_same_axes_and_mark_what_agrees(semitones: int) -> None:
+    own = Notes.of([0, 100, 200, 300], [60, 62, 64, 65], [100] * 4, [80] * 4)
+    other = Notes.of([0, 110, 220, 330], np.array([60, 62, 63, 65]) - semitones, [110] * 4, [80] * 4)
+    [first], [second] = (figure.axes for figure in plot.aligned_rolls(own, other, semitones))
+    assert first.get_xlim() == second.get_xlim() == (0, plot.passage_seconds(own, other)) == (0, 4.4)
+    assert np.subtract(first.get_ylim(), semitones) == pytest.approx(second.get_ylim())
+    assert first.get_position().bounds == second.get_position().bounds
+    assert [pitch for _, _, pitch in bars_of(first, "agreeing")] == [60, 62, 65]
+    assert bars_of(first, "other") == [(2.0, 3.0, 64.0)]
+    assert bars_of(second, "other")[0] == pytest.approx((2.2, 3.3, 63.0 - semitones))
+
+
+def dots(axes: Axes, part: str) -> list[float]:
+    return [float(np.asarray(line.get_xdata())[0]) for line in axes.lines if line.get_gid() == f"dot-{part}"]
+
+
+def test_models_have_a_dot_per_part_a_whisker_per_interval_and_an_arrow_where_they_are_far_off() -> None:
+    [axes] = plot.compare_models(FOUR_MODELS, "bits per note").axes
+    assert dots(axes, "training") == [7.5, 6.1, 10.5]
+    assert dots(axes, "validation") == [8.2, 9.2]
+    assert dots(axes, "test") == [8.4, 9.4, 10.4]
+    whiskers = [line.get_xdata() for line in axes.lines if line.get_gid() == "interval-test"]
+    assert [np.asarray(ends).tolist() for ends in whiskers] == [[8.1, 8.7], [10.1, 10.7]]
+    assert texts(axes) == ["24.1 →"] * 3
+    assert axes.get_xlim()[1] < 12
+    near = {
+        name: {"test": (value, NAN, NAN)} for name, value in (("network", 8.0), ("Markov model", 9.0), ("other", 9.5))
+    }
+    assert texts(plot.compare_models(near, "bits per note").axes[0]) == []

@@ -19,16 +19,25 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from cadenza.audio import TAIL_SECONDS
 from cadenza.corpus.scan import Entry
+from cadenza.evaluate import verdict
+from cadenza.plot.passages import PASSAGE_TALL, PASSAGE_TOP
 from cadenza.plot.roll import ONE_ROW_SECONDS, ROLL_LEFT, ROLL_RIGHT, ROLL_TALL, ROLL_TOP
 
 CUE_MS = 125
 """How long the playhead stands still."""
-BY_HEART_TIMES, BY_HEART_BITS = 3.0, 1.5
-"""By how much unseen pieces may surprise more: held-out over training perplexity; bits per note between them."""
 MANY_SAMPLES = 6
 """More than these stand in two columns, where there is room."""
 LONG_LIST = 8
 """Longer lists among the settings are folded away."""
+MODELS = dict(zip(verdict.MODELS, ("Network", "Markov model", "Frequencies", "Blind guess"), strict=True))
+"""What the models are called that are compared."""
+ALIKE = {
+    "verbatim": ("Note for note", "equal in pitch and rhythm"),
+    "transposed": ("In any key", "equal in rhythm and, up to the key, in pitch"),
+    "pitches": ("Pitches alone", "equal in pitch, whatever the rhythm"),
+    "near": ("Alike", "alike up to key, tempo and a few changed notes"),
+}
+"""Ways in which passages agree: heading and words."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,18 @@ class Sample:
     seconds: float
     roll_svg: bytes
     mp3: bytes
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """The nearest passage: a sample's, and that of a training piece; both rolls span `seconds`."""
+
+    title: str
+    facts: str
+    own: Sample
+    training: Sample
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -63,8 +84,10 @@ def page(
     *, title: str, metrics: Mapping[str, Any], facts: Mapping[str, Any], settings: Mapping[str, Mapping[str, Any]],
     entries: Sequence[Entry], curve: Picture, pictures: Sequence[Picture], samples: Sequence[Sample],
     again: Sequence[str], broken_rules: Sequence[str], derived: Sequence[str],
+    judgement: Mapping[str, Any] | None = None, models: Picture | None = None, fidelity: Picture | None = None,
+    likenesses: Sequence[Likeness] = (),
 ) -> str:  # fmt: skip
-    """The report; every text from outside is escaped.
+    """The report; every text from outside is escaped, and what was not measured is a dash.
 
     `metrics` holds a table per part of the split (or None), and names the part that was held out. Where
     its sentence `lossy` is not empty, bits per note are not shown at all.
@@ -73,22 +96,45 @@ def page(
         loader=PackageLoader("cadenza"), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"data_uri": data_uri, "counted": counted, "perplexity": perplexity, "plain": plain}
+    environment.filters |= {"data_uri": data_uri, "counted": counted, "number": number, "perplexity": perplexity, "plain": plain}  # fmt: skip
     kept = [entry for entry in entries if not entry.reason]
     dropped = [entry for entry in entries if entry.reason]
-    shown = [(sample, playhead(sample.seconds).encode()) for sample in samples]
     return environment.get_template("report.html.j2").render(
-        title=title, metrics=metrics, held=metrics[metrics["held_out"]], notices=notices(metrics), facts=facts,
+        title=title, metrics=metrics, held=verdict.held_out(metrics), notices=notices(metrics), facts=facts,
         settings=settings, kept=kept, dropped=dropped, reasons=reasons(dropped), parts=parts(kept),
         aside=sum(bool(entry.set_aside) for entry in kept),
         hours=sum(entry.length_seconds for entry in kept) / 3600,
-        curve=curve, pictures=pictures, samples=shown, many=len(samples) > MANY_SAMPLES, again=again,
-        broken_rules=broken_rules, derived=derived, long_list=LONG_LIST, bar_top=ROLL_TOP, bar_tall=ROLL_TALL,
+        curve=curve, pictures=pictures, samples=[(sample, cues(sample.seconds)) for sample in samples],
+        many=len(samples) > MANY_SAMPLES, again=again, broken_rules=broken_rules, derived=derived, long_list=LONG_LIST,
+        bar_top=ROLL_TOP, bar_tall=ROLL_TALL, passage_top=PASSAGE_TOP, passage_tall=PASSAGE_TALL,
+        judgement=judgement, models=models, fidelity=fidelity,
+        likenesses=[(one, [(side, cues(side.seconds, one.seconds)) for side in (one.own, one.training)]) for one in likenesses],
+        first=verdict.first_line(metrics, judgement), answers=answers(metrics, judgement, settings),
+        figure=verdict.figure, model_names=MODELS, alike=ALIKE, titles={sample.name: sample.title for sample in samples},
     )  # fmt: skip
 
 
-def playhead(seconds: float) -> str:
+def answers(
+    metrics: Mapping[str, Any], judgement: Mapping[str, Any] | None, settings: Mapping[str, Mapping[str, Any]]
+) -> dict[str, verdict.Answer]:
+    """The five questions of "Can I believe it?"."""
+    return {
+        "tested": verdict.fairly_tested(metrics, settings["corpus"]["split_by"] == "work"),
+        "remembered": verdict.remembered(metrics),
+        "beats": verdict.beats(metrics),
+        "copies": verdict.copies(judgement),
+        "sounds": verdict.sounds(judgement),
+    }
+
+
+def cues(seconds: float, span: float | None = None) -> bytes:
+    return playhead(seconds, span).encode()
+
+
+def playhead(seconds: float, span: float | None = None) -> str:
     """WebVTT that draws a bar across a piano roll while `seconds` of music sound; empty for a roll of several rows.
+
+    The roll spans `span` seconds, those of the music unless given.
 
     One cue per `CUE_MS`, then one at the right end that outlasts the sound's tail by a second, since
     encoders pad. What the bar looks like is the page's affair.
@@ -99,14 +145,15 @@ def playhead(seconds: float) -> str:
     if seconds > ONE_ROW_SECONDS:
         return ""
     end = max(1, round(1000 * seconds))
+    whole = max(1000 * span if span else end, 1000)
     times = [*range(0, end, CUE_MS), end]
-    steps = [(begin, until, (begin + until) / 2 / max(end, 1000)) for begin, until in itertools.pairwise(times)]
-    steps.append((end, end + round(1000 * (TAIL_SECONDS + 1)), end / max(end, 1000)))
-    cues = [
+    steps = [(begin, until, (begin + until) / 2 / whole) for begin, until in itertools.pairwise(times)]
+    steps.append((end, end + round(1000 * (TAIL_SECONDS + 1)), end / whole))
+    lines = [
         f"{clock(begin)} --> {clock(until)} line:0% position:{100 * (ROLL_LEFT + (ROLL_RIGHT - ROLL_LEFT) * place):.2f}% align:left\n\u00a0"
         for begin, until, place in steps
     ]
-    return "\n\n".join(["WEBVTT", *cues]) + "\n"
+    return "\n\n".join(["WEBVTT", *lines]) + "\n"
 
 
 def clock(milliseconds: int) -> str:
@@ -119,35 +166,18 @@ def clock(milliseconds: int) -> str:
 
 
 def notices(metrics: Mapping[str, Any]) -> list[Notice]:
-    """What the figures do not say by themselves, most important first."""
-    held, train, lossy = metrics[metrics["held_out"]], metrics["train"], metrics["lossy"]
-    found = [Notice("Perplexity only.", lossy)] if lossy else []
+    """What has to be known of the figures and is not in the first line."""
+    held = verdict.held_out(metrics)
+    found = []
     if not held:
-        text = "Nothing was kept apart, so nothing here says how well the model does on unseen music: the corpus holds too few works (add pieces of at least one more), or the settings hold none out."
-        return [Notice("No held-out figure.", text), *found]
-    if metrics["fine_tuned"]:
+        text = "The corpus holds too few works (add pieces of at least one more), or the settings hold none out."
+        found.append(Notice("No held-out figure.", text))
+    if metrics["lossy"]:
+        found.append(Notice("Perplexity only.", metrics["lossy"]))
+    if held and metrics["fine_tuned"]:
         text = "The works below were held out from this run, but nothing is known here of what the model it began from had seen. Where the two overlap, the figures flatter."
         found.append(Notice("Fine-tuned.", text))
-    by_heart = train and learned_by_heart(train, held, bool(lossy))
-    measure = "perplexity_per_token" if lossy else "bits_per_note"
-    if held[measure] >= held["baselines"]["unigram"][measure]:
-        text = "On unseen pieces it is no better than the bare frequencies of notes."
-        found.append(Notice("The model has not learned yet.", text + ("" if by_heart else " Give it more minutes or more music.")))  # fmt: skip
-    if by_heart:
-        token = "event" if metrics["unit"] == "event" else "token"
-        text = (
-            f"On music it has never seen, each {token} is as hard to guess as one of {perplexity(held['perplexity_per_token'])} equally likely ones; on its training pieces, as one of {perplexity(train['perplexity_per_token'])}. "
-            "Its improvisations may repeat what it was trained on. More works help most, then a smaller model or fewer minutes."
-        )
-        found.append(Notice("It has learned its training pieces by heart more than the music:", text))
     return found
-
-
-def learned_by_heart(train: Mapping[str, Any], held: Mapping[str, Any], lossy: bool) -> bool:
-    """Whether unseen pieces surprise the model far more than those it was trained on."""
-    if held["perplexity_per_token"] > BY_HEART_TIMES * train["perplexity_per_token"]:
-        return True
-    return not lossy and held["bits_per_note"] - train["bits_per_note"] > BY_HEART_BITS
 
 
 def data_uri(data: bytes, kind: str) -> str:
@@ -164,6 +194,17 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def number(value: float | None, digits: int = 2, sign: str = "") -> str:
+    """A figure, or a dash where there is none.
+
+    >>> number(8.254), number(None), number(math.nan), number(0.1, 1, "+")
+    ('8.25', '–', '–', '+0.1')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:{sign},.{digits}f}" if math.isfinite(value) else "∞"
+
+
 def perplexity(value: float) -> str:
     """About three figures.
 
@@ -171,7 +212,7 @@ def perplexity(value: float) -> str:
     ('6.77', '67.7', '6,773')
     """
     if not math.isfinite(value):
-        return "∞"
+        return number(value)
     return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
 
 

@@ -1,82 +1,141 @@
-"""Can I believe it? The figures of a run to one honest first line, and the gap in words.
+"""Can I believe it? The tables of a run to one honest first line and five answers, in words.
 
-In: the tables of `metrics.json` and `judgement.json`. Out: sentences. *Carried over* is the share of
-what a model seems to know of its training pieces, over the bare frequencies of notes, that holds for
-music it has not seen: 1 is a model that has learned the music, 0 one that has learned its pieces.
+In: the tables of `metrics.json` and `judgement.json`, in which figures may be missing. Out: sentences.
+*Carried over* is the share of what a model seems to know of its training pieces, over the bare
+frequencies of notes, that holds for music it has not seen: 1 is a model that has learned the music, 0 one
+that has learned its pieces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 OVERFITTED = 0.5
 """A model of which less is carried over has learned its pieces more than the music."""
+NETWORK, MARKOV, UNIGRAM, UNIFORM = MODELS = "network", "markov", "unigram", "uniform"
 
 Table = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class FirstLine:
-    """What a reader has to know first; `alarm` if the run is not to be trusted as it stands."""
+    """What a reader has to know first, gravest first; `alarm` if the run is not to be trusted as it stands."""
 
     alarm: bool
+    sentences: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.sentences)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """To one question: in a word, and in sentences; `good` is None where it cannot be said."""
+
+    good: bool | None
+    short: str
     text: str
 
 
+def figure(part: Table | None, key: str, model: str = NETWORK) -> float:
+    """One figure of a model on one part; NaN where it is missing."""
+    table = part or {}
+    value = (table if model == NETWORK else table.get("baselines", {}).get(model, {})).get(key)
+    return math.nan if value is None else float(value)
+
+
+def held_out(metrics: Table) -> Table | None:
+    """The figures of the part that was held out."""
+    part: Table | None = metrics[metrics["held_out"]]
+    return part
+
+
 def carried_over(train: Table, held: Table, lossy: bool) -> float:
-    """The share of the gain over frequencies that is left on unseen music; may be negative."""
+    """The share of the gain over frequencies that is left on unseen music; may be negative, NaN if unknown."""
     key = "nats_per_token" if lossy else "bits_per_note"
-    gains = [part["baselines"]["unigram"][key] - part[key] for part in (train, held)]
-    return float(gains[1] / gains[0]) if gains[0] > 0 else 0.0
+    gains = [figure(part, key, UNIGRAM) - figure(part, key) for part in (train, held)]
+    return gains[1] / gains[0] if not gains[0] <= 0 else 0.0
 
 
 def overfitted(metrics: Table) -> bool:
     """Whether the gain on training pieces is mostly gone on unseen ones."""
-    train, held = metrics["train"], metrics[metrics["held_out"]]
+    train, held = metrics["train"], held_out(metrics)
     if not (train and held):
         return False
     key = "nats_per_token" if metrics["lossy"] else "bits_per_note"
-    learned = train[key] < train["baselines"]["unigram"][key]
+    learned = figure(train, key) < figure(train, key, UNIGRAM)
     return learned and carried_over(train, held, bool(metrics["lossy"])) < OVERFITTED
 
 
 def first_line(metrics: Table, judgement: Table | None) -> FirstLine:
     """Every alarm in one line, the gravest first; without any, what speaks for the model."""
-    held = metrics[metrics["held_out"]]
-    if not held:
-        return FirstLine(True, "Nothing was held out, so nothing here says how the model does on unseen music.")
-    alarms = [text for text in (memory_alarm(metrics), baseline_alarm(metrics), copy_alarm(judgement)) if text]
-    if alarms:
-        return FirstLine(True, " ".join(alarms))
-    return FirstLine(False, praise(metrics, judgement))
+    alarms = [memory_alarm(metrics), baseline_alarm(metrics), copy_alarm(judgement)]
+    if not held_out(metrics):
+        alarms[0] = "Nothing was held out, so nothing here says how the model does on unseen music."
+    if any(alarms):
+        return FirstLine(True, tuple(filter(None, alarms)))
+    return FirstLine(False, tuple(praise(metrics, judgement)))
 
 
 def memory_alarm(metrics: Table) -> str:
     """That the run is overfitted, with the share that is carried over."""
-    if not overfitted(metrics):
+    held = held_out(metrics)
+    if not held or not overfitted(metrics):
         return ""
-    share = carried_over(metrics["train"], metrics[metrics["held_out"]], bool(metrics["lossy"]))
-    kept = f"only {share:.0%} holds" if share > 0 else "nothing holds"
-    return f"Overfitted: of what it seems to know about its training pieces, {kept} for music it has not seen."
+    share = carried_over(metrics["train"], held, bool(metrics["lossy"]))
+    kept = f"only {percent(share)} holds" if share >= 0.005 else "nothing holds"
+    return f"Overfitted: of what it has learned about its training pieces, {kept} for music it has not seen."
 
 
 def baseline_alarm(metrics: Table) -> str:
     """That a model without a network does as well; an interval of the difference that holds 0 is a draw."""
-    held, lossy = metrics[metrics["held_out"]], metrics["lossy"]
-    key, unit = (
-        ("perplexity_per_token", f"perplexity per {metrics['unit']}") if lossy else ("bits_per_note", "bits per note")
-    )
-    own, markov, unigram = held[key], held["baselines"]["markov"][key], held["baselines"]["unigram"][key]
+    own, markov, unigram = (measured(metrics, model) for model in (NETWORK, MARKOV, UNIGRAM))
+    unit = f"{measure(metrics)[1]} on unseen music"
     if own >= unigram:
-        return f"It is no better than the bare frequencies of notes: {own:.2f} against {unigram:.2f} {unit} on unseen music."
+        return f"It is no better than the bare frequencies of notes: {own:.2f} against {unigram:.2f} {unit}."
     if own >= markov:
-        return f"The network does not beat the Markov model: {own:.2f} against {markov:.2f} {unit} on unseen music."
-    interval = (metrics.get("versus_markov") or {}).get("interval")
-    if interval and interval[1] >= 0:
-        return f"The network does not clearly beat the Markov model: {own:.2f} against {markov:.2f} {unit}, within what the choice of works explains."
+        return f"The network does not beat the Markov model: {own:.2f} against {markov:.2f} {unit}."
+    interval = lead(metrics)
+    if interval and interval[0] <= 0:
+        return f"The network does not clearly beat the Markov model: {own:.2f} against {markov:.2f} {unit}, a difference that the choice of works can explain."
     return ""
+
+
+def lead(metrics: Table) -> tuple[float, float] | None:
+    """By how many bits per note the network beats the Markov model on unseen music, 95 % interval over works."""
+    versus = (held_out(metrics) or {}).get("versus_markov") or metrics.get("versus_markov") or {}
+    low, high = versus.get("interval") or (None, None)
+    return None if low is None or high is None or metrics["lossy"] else (-high, -low)
+
+
+def measure(metrics: Table) -> tuple[str, str]:
+    """The key and the name of the figure by which models are compared."""
+    if metrics["lossy"]:
+        return "perplexity_per_token", f"perplexity per {token(metrics)}"
+    return "bits_per_note", "bits per note"
+
+
+def measured(metrics: Table, model: str) -> float:
+    """That figure on unseen music."""
+    return figure(held_out(metrics), measure(metrics)[0], model)
+
+
+def token(metrics: Table) -> str:
+    """What a figure per token counts."""
+    return "event" if metrics["unit"] == "event" else "token"
+
+
+def percent(share: float) -> str:
+    """A share as people write it, kept on one line.
+
+    >>> percent(0.784)
+    '78\xa0%'
+    """
+    return f"{100 * share:.0f}\u00a0%"
 
 
 def copy_alarm(judgement: Table | None) -> str:
@@ -84,45 +143,103 @@ def copy_alarm(judgement: Table | None) -> str:
     if not judgement or not judgement["originality"]["copied"]:
         return ""
     copied, pieces = judgement["originality"]["copied"], judgement["pieces"]
-    return f"It copies: {copied} of {pieces} improvised pieces repeat{'s' if copied == 1 else ''} more of a training piece than any unseen human piece does."
+    return f"It copies: {copied} of {pieces} improvised pieces {'repeats' if copied == 1 else 'repeat'} more of a training piece than any unseen human piece does."
 
 
-def praise(metrics: Table, judgement: Table | None) -> str:
+def praise(metrics: Table, judgement: Table | None) -> Iterator[str]:
     """What holds for a model without alarms."""
-    held, lossy = metrics[metrics["held_out"]], metrics["lossy"]
-    if lossy:
-        gain = f"a perplexity of {held['perplexity_per_token']:.2f} per {metrics['unit']}, where a Markov model has {held['baselines']['markov']['perplexity_per_token']:.2f}"
-    else:
-        fewer = held["baselines"]["markov"]["bits_per_note"] - held["bits_per_note"]
-        gain = f"{held['bits_per_note']:.2f} bits per note, {fewer:.2f} fewer than a Markov model"
-    sentences = [f"On music it has not seen it needs {gain}."]
-    if metrics["train"]:
-        share = min(1.0, carried_over(metrics["train"], held, bool(lossy)))
-        sentences.append(f"Of what it knows about its training pieces, {share:.0%} holds there too.")
+    held, own, markov = held_out(metrics), measured(metrics, NETWORK), measured(metrics, MARKOV)
+    gain = f"{own:.2f} {measure(metrics)[1]}" if not metrics["lossy"] else f"a {measure(metrics)[1]} of {own:.2f}"
+    if not math.isnan(markov):
+        gain += f", where a Markov model has {markov:.2f}" if metrics["lossy"] else f", {markov - own:.2f} fewer than a Markov model"  # fmt: skip
+    yield f"On music it has not seen it needs {gain}."
+    share = carried_over(metrics["train"], held, bool(metrics["lossy"])) if metrics["train"] and held else math.nan
+    if not math.isnan(share):
+        yield f"Of what it knows about its training pieces, {percent(min(1, share))} holds there too."
     if judgement and judgement["originality"]["yardstick"]:
-        sentences.append(f"None of {judgement['pieces']} improvised pieces copies more than unseen human music does.")
-    return " ".join(sentences)
+        yield f"Beside unseen human music, none of {judgement['pieces']} improvised pieces copies."
+
+
+def fairly_tested(metrics: Table, by_work: bool) -> Answer:
+    """Was it tested on music it had not seen?"""
+    if not held_out(metrics):
+        return Answer(False, "No.", "Nothing was kept apart: whatever is measured here is measured on music it knows.")
+    if not by_work:
+        return Answer(False, "Only in part.", "The split is by file: another performance of a held-out piece may have been learned, and then the figures flatter.")  # fmt: skip
+    apart = "Pieces are grouped into works by what is played, whatever their names, keys and tempos, and no work is on both sides."
+    if folds := metrics.get("folds"):
+        return Answer(True, "Yes.", f"{apart} There are few works, so {folds} models each learned all folds but one and were tested on that one. The model delivered here learned everything, for as long as the folds found best; how long a fold's own model learned was decided by the other folds.")  # fmt: skip
+    if metrics["fine_tuned"]:
+        return Answer(None, "Only in part.", f"{apart} What the model it began from had seen, nobody knows here.")
+    if metrics["held_out"] != "test":
+        return Answer(None, "Only in part.", f"{apart} But the held-out works also chose the best step, which flatters a little; there were too few for a test of their own.")  # fmt: skip
+    choice = "Validation works chose the step that was kept. The test works were scored once, at the end, and chose nothing." if metrics["validation"] else "The last step was kept, and the test works chose nothing."  # fmt: skip
+    return Answer(True, "Yes.", f"{apart} {choice}")
+
+
+def remembered(metrics: Table) -> Answer:
+    """Is it more than memory? What the model would have claimed on its training pieces, and the difference in words."""
+    text = gap_in_words(metrics)
+    if not text:
+        return Answer(None, "Not measured.", "There is no pair of figures to compare.")
+    if overfitted(metrics):
+        return Answer(False, "Hardly.", f"{text} More works help most, then a smaller model or fewer minutes.")
+    return Answer(True, "Yes.", text)
 
 
 def gap_in_words(metrics: Table) -> str:
     """What the same model would have claimed on its training pieces, and what the difference is."""
-    train, held, unit = metrics["train"], metrics[metrics["held_out"]], metrics["unit"]
+    train, held = metrics["train"], held_out(metrics)
     if not (train and held):
         return ""
-    perplexities = (
-        f"a perplexity of {train['perplexity_per_token']:.2f} per {unit} instead of {held['perplexity_per_token']:.2f}"
-    )
-    if metrics["lossy"]:
-        claim = f"Judged on its own training pieces, this model would claim {perplexities}."
-    else:
-        claim = (
-            f"Judged on its own training pieces, this model would claim {train['bits_per_note']:.2f} bits per note "
-            f"instead of {held['bits_per_note']:.2f} ({perplexities})."
-        )
+    low, high = (figure(part, "perplexity_per_token") for part in (train, held))
+    claim = f"a perplexity of {low:.2f} per {token(metrics)} instead of {high:.2f}"
+    if not metrics["lossy"]:
+        claim = f"{figure(train, 'bits_per_note'):.2f} bits per note instead of {figure(held, 'bits_per_note'):.2f} ({claim})"  # fmt: skip
+    claim = f"Judged on its own training pieces, this model would claim {claim}."
     share = carried_over(train, held, bool(metrics["lossy"]))
+    if math.isnan(share):
+        return f"{claim} The difference is memory: it is gone as soon as the music is new."
     if share >= 1:
         return f"{claim} There is no gap to explain: unseen music is no harder for it."
-    return (
-        f"{claim} The difference is memory, not musicianship: it knows those pieces, and it is gone as soon as the music is new. "
-        f"Of its lead over the bare frequencies of notes, {max(share, 0):.0%} is left there."
-    )
+    left = percent(share) if share >= 0.005 else "nothing"
+    return f"{claim} The difference is memory, gone as soon as the music is new: of its lead over the bare frequencies of notes, {left} is left there."
+
+
+def beats(metrics: Table) -> Answer:
+    """Does it beat simple models?"""
+    own, markov, unigram = (measured(metrics, model) for model in (NETWORK, MARKOV, UNIGRAM))
+    if alarm := baseline_alarm(metrics):
+        advice = "" if overfitted(metrics) else " Give it more minutes or more music."
+        return Answer(False, "Not clearly." if own < min(markov, unigram) else "No.", alarm + advice)
+    if math.isnan(own) or math.isnan(markov):
+        return Answer(None, "Not measured.", "There is no figure of a Markov model on unseen music to compare with.")
+    unit = measure(metrics)[1]
+    text = f"{unit.capitalize()} on unseen music: {own:.2f} for the network, {markov:.2f} for a Markov model, {unigram:.2f} for the bare frequencies of notes."
+    if interval := lead(metrics):
+        text += f" With other works of the same kind, its lead over the Markov model would lie between {interval[0]:.2f} and {interval[1]:.2f} (95\u00a0%)."
+    return Answer(True, "Yes.", text)
+
+
+def copies(judgement: Table | None) -> Answer:
+    """Did it copy?"""
+    if not judgement:
+        return Answer(None, "Not measured.", "No improvised piece was compared with the training pieces.")
+    original = judgement["originality"]
+    if original["copied"]:
+        return Answer(False, "Yes.", original["text"])
+    return Answer(True, "No.", original["text"]) if original["yardstick"] else Answer(None, "Not known.", original["text"])  # fmt: skip
+
+
+def sounds(judgement: Table | None) -> Answer:
+    """Does it sound like the corpus? By the share of features that are as near as unseen human music."""
+    if not judgement:
+        return Answer(None, "Not measured.", "No improvised piece was compared with the music of the corpus.")
+    fidelity = judgement["fidelity"]
+    pairs = [(figure(one, "generated"), figure(one, "floor_high")) for one in fidelity["features"]]
+    inside = [near <= floor for near, floor in pairs if not (math.isnan(near) or math.isnan(floor))]
+    if not inside:
+        return Answer(None, "Not known.", fidelity["text"])
+    share = sum(inside) / len(inside)
+    short = "Yes." if share == 1 else "Mostly." if share >= 0.5 else "Not yet."
+    return Answer(share >= 0.5, short, fidelity["text"])

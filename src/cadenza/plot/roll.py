@@ -99,11 +99,9 @@ def ends_of(notes: Notes) -> np.ndarray:
     return (notes.onset.astype(np.float64) + notes.duration) * notes.header.step_seconds
 
 
-def pitch_range(notes: Notes) -> tuple[int, int]:
+def pitch_range(pitch: np.ndarray) -> tuple[int, int]:
     """The lowest and highest pitch of the picture."""
-    low, high = int(notes.pitch.min(initial=127)), int(notes.pitch.max(initial=0))
-    if not len(notes):
-        low, high = 60, 72
+    low, high = (int(pitch.min()), int(pitch.max())) if len(pitch) else (60, 72)
     low, high = low - 1, high + 1
     missing = max(0, LEAST_SPAN - (high - low))
     low, high = low - missing // 2, high + (missing + 1) // 2
@@ -113,7 +111,7 @@ def pitch_range(notes: Notes) -> tuple[int, int]:
 
 def draw_row(axes: Axes, notes: Notes, begin: float, seconds: float, height: float) -> None:
     """One system: keyboard ground, bars, ticks."""
-    low, high = pitch_range(notes)
+    low, high = pitch_range(notes.pitch)
     semitone = height / (high - low + 1)
     axes.set_xlim(begin, begin + seconds)
     axes.set_ylim(low - 0.5, high + 0.5)
@@ -142,16 +140,21 @@ def bars(axes: Axes, notes: Notes, begin: float, end: float, semitone: float) ->
         return
     points = theme.width_of(axes) / (end - begin)
     edge = 0.4 if semitone >= 3 and points * float(np.median(right - left)) >= 3 else 0.0
-    half = max(0.42, 0.9 / semitone)  # at least 1.8 points high
-    low, high = pitch - half, pitch + half
-    corners = np.stack([left, low, left, high, right, high, right, low, left, low], axis=1).reshape(-1, 5, 2)
-    codes = np.array([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], dtype=np.uint8)
     for k in np.unique(velocity_class(velocity)):
-        of_class = corners[velocity_class(velocity) == k]
-        path = Path(of_class.reshape(-1, 2), np.tile(codes, len(of_class)))
+        of_class = velocity_class(velocity) == k
+        path = note_path(left[of_class], right[of_class], pitch[of_class], semitone)
         colour = theme.VELOCITIES[k]
         patch = PathPatch(path, facecolor=colour, edgecolor=theme.CARD, linewidth=edge, zorder=3, gid=f"velocity-{k}")
         axes.add_artist(patch)
+
+
+def note_path(left: np.ndarray, right: np.ndarray, pitch: np.ndarray, semitone: float) -> Path:
+    """The bars of notes as one path, at least 1.8 points high; a semitone is `semitone` points."""
+    half = max(0.42, 0.9 / semitone)
+    low, high = pitch - half, pitch + half
+    corners = np.stack([left, low, left, high, right, high, right, low, left, low], axis=1)
+    codes = np.array([Path.MOVETO, Path.LINETO, Path.LINETO, Path.LINETO, Path.CLOSEPOLY], dtype=np.uint8)
+    return Path(corners.reshape(-1, 2), np.tile(codes, len(corners)))
 
 
 def velocity_class(velocity: np.ndarray) -> np.ndarray:

@@ -15,17 +15,30 @@ from typing import Any
 
 import numpy as np
 
-from cadenza import export, midi
+from cadenza import export, midi, plot
 from cadenza.corpus.scan import Entry
 from cadenza.corpus.split import TRAIN
 from cadenza.evaluate.fidelity import fidelity
-from cadenza.evaluate.originality import Likeness, TrainingIndex, Verdict, Yardstick, excerpts, verdict, yardstick
+from cadenza.evaluate.originality import (
+    Likeness,
+    Passage,
+    TrainingIndex,
+    Verdict,
+    Yardstick,
+    excerpts,
+    verdict,
+    yardstick,
+)
 from cadenza.models import device
 from cadenza.notes import Header, Notes, from_first_onset
 from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import JUDGEMENT, NEAREST, SAMPLES, Run
+from cadenza.runs.pictures import write_figure
 from cadenza.settings import MidiSettings
 
+SIDES = "own", "training"
+HEARD_SECONDS = 20
+"""Of a passage that an improvised piece shares with a training piece, so much is shown and heard."""
 JUDGED = 32
 """Pieces judged in all; fewer say too little of a distribution."""
 
@@ -38,7 +51,8 @@ def judge(run: Run) -> Iterator[Record]:
         yield Said("There is no improvised piece to judge.")
         return
     trained = [entry.split == TRAIN for entry in kept]
-    index = TrainingIndex.of([*compress(human, trained)])
+    known = [*compress(human, trained)]
+    index = TrainingIndex.of(known)
     names = [entry.name for entry in compress(kept, trained)]
     likenesses = yield from measured("comparing with the training pieces", index, pieces)
     pairs = list(partitions(kept))
@@ -46,16 +60,19 @@ def judge(run: Run) -> Iterator[Record]:
     verdicts = [verdict(one, stick, names) for one in likenesses]
     yield Progress("comparing with the collection", 0, 1)
     training, held_out = ([*compress(human, mask)] for mask in pairs[0]) if pairs else (human, [])
-    sound = fidelity(pieces, training, held_out, run.settings().train.seed)
+    works = [entry.work for entry in compress(kept, pairs[0][1])] if pairs else []
+    sound = fidelity(pieces, training, held_out, run.settings().train.seed, works)
     samples = [
-        {"name": one["name"]} | in_numbers(likeness, judged, names)
-        for one, likeness, judged in zip(run.samples(), likenesses, verdicts, strict=False)
+        {"name": one["name"]}
+        | in_numbers(likeness, judged)
+        | {"nearest": nearest_passage(likeness, piece, known, names)}
+        for one, likeness, judged, piece in zip(run.samples(), likenesses, verdicts, own, strict=False)
     ]
     copied = sum(one.copied for one in verdicts)
     text = in_words(copied, len(pieces), stick)
     original = {"copied": copied, "text": text, "yardstick": asdict(stick) if stick else None, "samples": samples}
     for one, likeness, piece in zip(samples, likenesses, own, strict=False):
-        yield from write_nearest(run, one["name"], piece, index, likeness)
+        yield from write_nearest(run, one["name"], piece, known, likeness)
     judgement = {"pieces": len(pieces), "originality": original, "fidelity": asdict(sound)}
     run.write(JUDGEMENT, json.dumps(judgement, indent=1).encode())
     yield Said(text)
@@ -117,16 +134,43 @@ def calibrated(
     return yardstick(found) if found else None
 
 
-def in_numbers(likeness: Likeness, judged: Verdict, names: Sequence[str]) -> dict[str, Any]:
+def in_numbers(likeness: Likeness, judged: Verdict) -> dict[str, Any]:
     """A sample's originality as plain values."""
-    nearest = likeness.nearest
     return {
         "copied": judged.copied,
         "text": judged.text,
         "longest": likeness.longest,
         "shares": likeness.shares,
-        "nearest": asdict(nearest) | {"name": names[nearest.piece]} if nearest else None,
     }
+
+
+def nearest_passage(
+    likeness: Likeness, piece: Notes, training: Sequence[Notes], names: Sequence[str]
+) -> dict[str, Any] | None:
+    """Where the two passages stand and how long they last, seconds, and of which file the other one is."""
+    nearest = likeness.nearest
+    if nearest is None:
+        return None
+    theirs = training[nearest.piece]
+    own, other = both_passages(piece, training, nearest)
+    return asdict(nearest) | {
+        "name": names[nearest.piece],
+        "own_at": float(piece.onset[nearest.own_start] * piece.header.step_seconds),
+        "at": float(theirs.onset[nearest.start] * theirs.header.step_seconds),
+        "own_seconds": own.length_seconds,
+        "seconds": other.length_seconds,
+    }
+
+
+def both_passages(piece: Notes, training: Sequence[Notes], nearest: Passage) -> tuple[Notes, Notes]:
+    """The improvised passage and that of the training piece, note against note, each from its own first note on.
+
+    They are heard side by side, so the end of long ones is left out.
+    """
+    own = from_first_onset(piece[nearest.own_start : nearest.own_stop])
+    other = from_first_onset(training[nearest.piece][nearest.start : nearest.stop])
+    count = int(np.searchsorted(own.onset * own.header.step_seconds, HEARD_SECONDS))
+    return own[slice(count)], other[slice(count)]
 
 
 def in_words(copied: int, pieces: int, stick: Yardstick | None) -> str:
@@ -134,19 +178,18 @@ def in_words(copied: int, pieces: int, stick: Yardstick | None) -> str:
     if stick is None:
         return f"{pieces} improvised pieces were compared with the training pieces; nothing was held out to say how much likeness is usual."
     if copied:
-        return f"{copied} of {pieces} improvised pieces repeat more of a training piece than unseen human music does."
-    return f"{pieces} improvised pieces: each as original as unseen human pieces."
+        return f"{copied} of {pieces} improvised pieces {'repeats' if copied == 1 else 'repeat'} more of a training piece than unseen human music does."
+    return f"None of {pieces} improvised pieces repeats clearly more of a training piece than unseen human music does."
 
 
-def write_nearest(run: Run, name: str, piece: Notes, index: TrainingIndex, likeness: Likeness) -> Iterator[Record]:
-    """The nearest passage of a sample and of the training piece: sound and picture of each, on one scale."""
-    nearest = likeness.nearest
-    if nearest is None:
+def write_nearest(run: Run, name: str, piece: Notes, training: Sequence[Notes], likeness: Likeness) -> Iterator[Record]:
+    """The nearest passage of a sample and of the training piece: sound and picture of each, on the same axes."""
+    if likeness.nearest is None:
         return
-    theirs = index.pieces[nearest.piece][nearest.start : nearest.stop]
-    ours = piece[nearest.own_start : nearest.own_stop]
-    for side, passage in (("own", ours), ("training", theirs)):
+    pair = both_passages(piece, training, likeness.nearest)
+    rolls = plot.aligned_rolls(*pair, likeness.nearest.semitones)
+    for side, passage, roll in zip(SIDES, pair, rolls, strict=True):
         stem = run.folder / NEAREST / f"{name}-{side}"
-        passage = from_first_onset(passage)
-        for path in export.piece(passage, stem, ("mid", "mp3", "svg"), run.facts().program, run.settings().audio):
+        for path in export.piece(passage, stem, ("mid", "mp3"), run.facts().program, run.settings().audio):
             yield Said(f"Wrote {path}")
+        yield from write_figure(roll, stem, ("svg",))
