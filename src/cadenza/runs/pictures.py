@@ -137,7 +137,7 @@ def pitches(run: Run, training: Sequence[Notes], improvised: Sequence[Notes]) ->
 def temperatures(run: Run, samples: Sequence[dict[str, Any]], stem: str) -> Drawn:
     """The four measures of the study; human pieces are cut to the usual length of a sample."""
     data, kept, facts = run.data(), run.kept(), run.facts()
-    part = next(part for part in (VALIDATION, TEST, TRAIN) if len(pieces_of(kept, part)))
+    part = next(part for part in (VALIDATION, TRAIN) if len(pieces_of(kept, part)))
     rows = int(np.median([sample["rows"] for sample in samples]))
     header = Header("", facts.base, facts.tempo, facts.meter)
     tables = [data.tables.piece(int(index))[:rows] for index in pieces_of(kept, part)]
