@@ -33,6 +33,7 @@ READING_ORDER = (
     "plot",
     "report",
     "export",
+    "checkpoint",
     "improviser",
     "runs",
     "terminal",

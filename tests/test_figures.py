@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from cadenza import CadenzaError, terminal
+from cadenza.checkpoint import model_bytes
 from cadenza.corpus.split import PARTS
-from cadenza.improviser import Improviser, model_bytes
+from cadenza.improviser import Improviser
 from cadenza.likelihood import Score
 from cadenza.records import Progress, Said
 from cadenza.runs import evaluate, train

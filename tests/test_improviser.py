@@ -15,7 +15,8 @@ import torch
 from safetensors.torch import save
 
 from cadenza import CadenzaError, load, midi
-from cadenza.improviser import FORMAT, Facts, Improviser, fresh_model, load_improviser, model_bytes, with_sampling
+from cadenza.checkpoint import FORMAT, Facts, fresh_model, model_bytes, with_sampling
+from cadenza.improviser import Improviser, load_improviser
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.records import Said, outcome
 from cadenza.runs.results import generate_files

@@ -15,9 +15,9 @@ from safetensors import safe_open
 
 from cadenza import CadenzaError
 from cadenza.batches import batches_in_epoch
+from cadenza.checkpoint import FORMAT
 from cadenza.cli import gather
 from cadenza.evaluate.variety import variety
-from cadenza.improviser import FORMAT
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.records import Evaluation, Record, Said, Step, Stopped, outcome
 from cadenza.runs import carry_out, open_run, train

@@ -1,1 +1,1 @@
-"""How good is a model, next to what? Baselines first; memorisation and fidelity belong here too."""
+"""How good is a model, next to what? Baselines, originality, fidelity, and what to believe of it all."""

@@ -16,9 +16,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from cadenza.checkpoint import fresh_model, model_bytes
 from cadenza.corpus.split import VALIDATION
 from cadenza.errors import CadenzaError
-from cadenza.improviser import fresh_model, load_improviser, model_bytes
+from cadenza.improviser import load_improviser
 from cadenza.models import device
 from cadenza.records import Evaluation, Record, Said, Started, Step, Stopped
 from cadenza.runs.folder import INIT, LOG, MODEL, STATE, TIMINGS, Run

@@ -14,11 +14,12 @@ from safetensors import SafetensorError, safe_open
 
 from cadenza import export
 from cadenza.batches import Tables
+from cadenza.checkpoint import Facts, facts_from
 from cadenza.corpus.scan import Entry
 from cadenza.corpus.split import PARTS, TEST, TRAIN, VALIDATION
 from cadenza.corpus.works import Hashes
 from cadenza.errors import CadenzaError
-from cadenza.improviser import Facts, Improviser, facts_from, load_improviser
+from cadenza.improviser import Improviser, load_improviser
 from cadenza.settings import Settings, read_toml, validate
 from cadenza.tokens import Representation, representation
 from cadenza.train import Data, Pieces

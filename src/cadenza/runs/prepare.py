@@ -18,13 +18,14 @@ import torch
 
 from cadenza import report
 from cadenza.batches import OFFSETS_FILE, ROWS_FILE, Tables, batches_in_epoch
+from cadenza.checkpoint import Facts, fresh_model
 from cadenza.corpus.scan import Corpus, Entry, scan
 from cadenza.corpus.sketch import joined, seen, sketch
 from cadenza.corpus.sources import Source, open_source
 from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.corpus.works import interval_grams
 from cadenza.errors import CadenzaError
-from cadenza.improviser import Facts, Improviser, fresh_model, load_improviser
+from cadenza.improviser import Improviser, load_improviser
 from cadenza.models import device
 from cadenza.notes import pitch_name
 from cadenza.records import Progress, Record, Said

@@ -20,12 +20,13 @@ from itertools import compress
 import numpy as np
 import torch
 
+from cadenza.checkpoint import with_sampling
 from cadenza.corpus.scan import Entry
 from cadenza.corpus.split import TRAIN, VALIDATION
 from cadenza.errors import CadenzaError
 from cadenza.evaluate.fidelity import distance
 from cadenza.evaluate.originality import TrainingIndex, excerpts, yardstick
-from cadenza.improviser import Improviser, cut, with_sampling
+from cadenza.improviser import Improviser, cut
 from cadenza.models import device
 from cadenza.notes import Header, Notes, from_first_onset, one_at_a_time
 from cadenza.records import Progress, Record, Said
