@@ -27,7 +27,7 @@ from cadenza.settings import SampleSettings, build
 
 TINY: dict[str, Any] = {
     "model": {"layers": 1, "width": 16},
-    "corpus": {"validation": 0.3, "test": 0.2},
+    "corpus": {"validation": 0.3, "test": 0.2, "folds": 0},
     "batches": {"rows": 32, "size": 4},
     "train": {"steps": 12, "evaluations": 3, "threads": 1},
     "sample": {"seconds": 6, "count": 2},

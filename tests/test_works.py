@@ -293,7 +293,7 @@ def entries(sizes: list[int]) -> list[Entry]:
 def parts_of(sizes: list[int], seed: int = 0, settings: CorpusSettings | None = None) -> dict[int, str]:
     """The part of every work; two parts of one work are a fault."""
     before = entries(sizes)
-    after = split_pieces(before, settings or CorpusSettings(), seed)
+    after = split_pieces(before, (settings or CorpusSettings()).model_copy(update={"folds": 0}), seed)
     assert [replace(entry, split="") for entry in after] == before
     assert [entry.split for entry in after if entry.reason] == ["", ""]
     parts: dict[int, str] = {}
