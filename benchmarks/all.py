@@ -22,6 +22,12 @@ PAGE = ROOT / "docs" / "benchmarks.md"
 TARGETS = {
     "encode.py": {"ratio_vs_miditok": "at least 50"},
     "scan.py": {"ratio_vs_parse_only": "at most 2.5"},
+    "memorisation.py": {
+        "seconds": "at most 60",
+        "peak_gib": "at most 2",
+        "planted_found": "1.0",
+        "false_accusations": "0",
+    },
     "import_time.py": {"ratio_vs_python": "at most 25", "heavy_modules": "0"},
 }
 PACKAGES = ("joblib", "miditok", "numpy", "symusic", "typer")

@@ -32,7 +32,7 @@ from cadenza.notes import Notes, TimeBase, from_first_onset
 MEASURES = ("verbatim", "transposed", "pitches", "near")
 EXACT = MEASURES[:3]
 PATTERNS = (4, 8, 16)
-SHORTEST = 20
+SHORTEST = {"verbatim": 16, "transposed": 16, "pitches": 24, "near": 24}
 """A passage of no more notes is never called a copy."""
 MARGIN = 1.25
 FIGURE, HEARD = 3, 4
@@ -216,7 +216,7 @@ class Yardstick:
 
     def limit(self, measure: str) -> float:
         """What a measure must pass to count as copying."""
-        return max(float(SHORTEST), MARGIN * self.highest[measure])
+        return max(float(SHORTEST[measure]), MARGIN * self.highest[measure])
 
 
 def yardstick(likenesses: Sequence[Likeness]) -> Yardstick:
@@ -252,7 +252,7 @@ def verdict(likeness: Likeness, yardstick: Yardstick | None, names: Sequence[str
         worst = max(above, key=lambda passage: passage.notes)
         text = f"Copies {described(worst, names)}; unseen human pieces share at most {human[worst.measure]}."
         return Verdict(True, worst.measure, worst.notes, text)
-    beyond = [one for one in likeness.passages.values() if one.notes > max(human[one.measure], SHORTEST)]
+    beyond = [one for one in likeness.passages.values() if one.notes > max(human[one.measure], SHORTEST[one.measure])]
     if beyond:
         most = max(beyond, key=lambda passage: passage.notes)
         text = f"Shares {described(most, names)}; unseen human pieces share up to {human[most.measure]}, too near to call it a copy."
