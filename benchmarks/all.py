@@ -28,6 +28,12 @@ TARGETS = {
         "vienna_recall": "at least 0.995",
         "vienna_precision": "at least 0.99",
     },
+    "memorisation.py": {
+        "seconds": "at most 60",
+        "peak_gib": "at most 2",
+        "planted_found": "1.0",
+        "false_accusations": "0",
+    },
     "import_time.py": {"ratio_vs_python": "at most 25", "heavy_modules": "0"},
 }
 PACKAGES = ("joblib", "miditok", "numpy", "symusic", "typer")

@@ -32,7 +32,7 @@ STEADY = 8
 CARRIED = 4
 """Notes over which the rounding of a long gap is remembered, since all onsets of a chord share it."""
 EXAMINED = 4096
-"""Alignments of one piece that are followed: those with the most seeds."""
+"""Alignments of one piece that are followed: those with most seeds that do not end on a mere figure."""
 HITS, CELLS = 2**20, 2**19
 """Seeds, and notes of alignments, that are held in memory at once."""
 FAR = 2**40
@@ -100,7 +100,9 @@ class Seeds:
         here, there, tempo = self._hits(piece)
         if not len(here):
             return None
-        diagonal, semitones, tempo = alignments(there - here, piece.pitch[here] - self.row.pitch[there], tempo)
+        diagonal, semitones, tempo = alignments(
+            there - here, piece.pitch[here] - self.row.pitch[there], tempo, new[here + SEED]
+        )
         size = max(1, CELLS // len(piece.pitch))
         parts = (slice(first, first + size) for first in range(0, len(diagonal), size))
         stretches = [self._follow(piece, new, diagonal[part], semitones[part], tempo[part]) for part in parts]
@@ -194,15 +196,14 @@ def sums(flags_DT: Flags, start_D: Integers, stop_D: Integers) -> Integers:
     return count_DT[row, stop_D] - count_DT[row, start_D]
 
 
-def alignments(diagonal: Integers, semitones: Integers, tempo: Floats) -> tuple[Integers, Integers, Floats]:
-    """Every alignment that hits name, with their median tempo; of too many, those with the most hits."""
+def alignments(diagonal: Integers, semitones: Integers, tempo: Floats, new: Flags) -> tuple[Integers, Integers, Floats]:
+    """Every alignment that hits name, with their median tempo; of too many, those with most `new` hits."""
     order = np.lexsort((tempo, semitones, diagonal))
     diagonal, semitones, tempo = diagonal[order], semitones[order], tempo[order]
     first = np.flatnonzero(np.append(True, (np.diff(diagonal) != 0) | (np.diff(semitones) != 0)))
-    count = np.diff(first, append=len(order))
-    chosen = np.argsort(-count, kind="stable")[:EXAMINED]
-    first, count = first[chosen], count[chosen]
-    return diagonal[first], semitones[first], tempo[first + count // 2]
+    middle = first + np.diff(first, append=len(order)) // 2
+    chosen = np.argsort(-np.add.reduceat(new[order].astype(np.int64), first), kind="stable")[:EXAMINED]
+    return diagonal[first[chosen]], semitones[first[chosen]], tempo[middle[chosen]]
 
 
 def half_bins(base: TimeBase) -> Floats:

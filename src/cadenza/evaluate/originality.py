@@ -5,13 +5,13 @@ all on one time base. Out, in notes, the longest passage that a piece shares wit
 
 * `verbatim`: the same pitches in the same rhythm (onset to onset, steps);
 * `transposed`: the same intervals in the same rhythm;
-* `pitches`: the same pitches, in whatever rhythm; a note that only goes on with a figure does not count;
+* `pitches`: the same pitches, in whatever rhythm; only notes that bring something new count;
 * `near`: alike though transposed, at another tempo and with some notes changed, in notes that agree; of
-  those that only go on with a figure, at most as many count as of the others.
+  those that bring nothing new, at most as many count as of the others.
 
-A note goes on with a figure if it and the three notes before repeat intervals heard up to four notes
-earlier: trills, tremolos and chromatic scales belong to nobody. A run has at least two notes. Beside
-them, the shares of the piece's patterns of 4, 8 and 16 notes (intervals and rhythm) found in training.
+A note brings nothing new if it begins together with the note before, or if it goes on with a figure: it
+and the three notes before repeat intervals heard up to four notes earlier. Trills, tremolos, chromatic
+scales and scales in thirds belong to nobody. A run has at least two notes. Beside them, the shares of the piece's patterns of 4, 8 and 16 notes (intervals and rhythm) found in training.
 
 Human pieces that were held out, measured alike, are the yardstick. A piece is said to copy only where
 a measure passes their highest value by a quarter, and `SHORTEST` notes: with n human pieces an equally
@@ -32,7 +32,7 @@ from cadenza.notes import Notes, TimeBase, from_first_onset
 MEASURES = ("verbatim", "transposed", "pitches", "near")
 EXACT = MEASURES[:3]
 PATTERNS = (4, 8, 16)
-SHORTEST = 20
+SHORTEST = {"verbatim": 16, "transposed": 16, "pitches": 24, "near": 24}
 """A passage of no more notes is never called a copy."""
 MARGIN = 1.25
 FIGURE, HEARD = 3, 4
@@ -102,7 +102,7 @@ class TrainingIndex:
         """Compare pieces with training, one by one."""
         for piece in pieces:
             own, _ = line([piece], self.base)
-            new = fresh(own.pitch)
+            new = fresh(own)
             found = {measure: self._exact(own, new, measure) for measure in EXACT}
             passages = {measure: passage for measure, (passage, _) in found.items() if passage}
             if near := self._near(own, new):
@@ -163,20 +163,20 @@ def transitions(notes: Line, measure: str) -> Integers:
     return np.where(gap == FAR, SEPARATOR, symbol + 1)
 
 
-def fresh(pitch: Integers) -> Flags:
-    """Which notes do not merely go on with a figure.
+def fresh(notes: Line) -> Flags:
+    """Which notes neither go on with a figure nor begin together with the note before.
 
-    >>> fresh(np.array([60, 62, 60, 62, 60, 62, 60, 64])).tolist()
+    >>> trill = Notes.of(range(8), [60, 62, 60, 62, 60, 62, 60, 64], [1] * 8, [80] * 8)
+    >>> fresh(line([trill], TimeBase())[0]).tolist()
     [True, True, True, True, True, False, False, True]
     """
-    interval = np.diff(pitch)
-    again = np.zeros(len(pitch), dtype=bool)
+    interval = np.diff(notes.pitch)
+    new = notes.gap > 0
     for distance in range(1, HEARD + 1):
         same = interval[distance:] == interval[:-distance]
         if len(same) >= FIGURE:
-            figure = np.lib.stride_tricks.sliding_window_view(same, FIGURE).all(axis=1)
-            again[distance + FIGURE :] |= figure
-    return ~again
+            new[distance + FIGURE :] &= ~np.lib.stride_tricks.sliding_window_view(same, FIGURE).all(axis=1)
+    return new
 
 
 def share(notes: Integers, size: int) -> float:
@@ -216,7 +216,7 @@ class Yardstick:
 
     def limit(self, measure: str) -> float:
         """What a measure must pass to count as copying."""
-        return max(float(SHORTEST), MARGIN * self.highest[measure])
+        return max(float(SHORTEST[measure]), MARGIN * self.highest[measure])
 
 
 def yardstick(likenesses: Sequence[Likeness]) -> Yardstick:
@@ -252,7 +252,7 @@ def verdict(likeness: Likeness, yardstick: Yardstick | None, names: Sequence[str
         worst = max(above, key=lambda passage: passage.notes)
         text = f"Copies {described(worst, names)}; unseen human pieces share at most {human[worst.measure]}."
         return Verdict(True, worst.measure, worst.notes, text)
-    beyond = [one for one in likeness.passages.values() if one.notes > max(human[one.measure], SHORTEST)]
+    beyond = [one for one in likeness.passages.values() if one.notes > max(human[one.measure], SHORTEST[one.measure])]
     if beyond:
         most = max(beyond, key=lambda passage: passage.notes)
         text = f"Shares {described(most, names)}; unseen human pieces share up to {human[most.measure]}, too near to call it a copy."
