@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cadenza.evaluate.draws import excerpts
-from cadenza.evaluate.features import histograms
-from cadenza.evaluate.fidelity import Floats, common_features, mean_rows, set_distances
+from cadenza.evaluate.features import Feature, histograms
+from cadenza.evaluate.fidelity import Floats, common_features, mean_rows, set_distances, spread
 from cadenza.notes import Notes
 
 
@@ -50,10 +50,15 @@ def closeness(pieces: Sequence[Notes], reference: Sequence[Notes], works: Sequen
             whole, known = mean_rows(rows), mean_rows(others)[0]
             fewer = [mean_rows(others[np.asarray(works) != name])[0] for name in names]
             measured = [set_distances(kind, means, known) for means in (whole, mean_rows(rows, all_but_each))]
-            measured += [set_distances(kind, whole, mean) for mean in fewer]
+            measured += [set_distances(kind, whole, mean) * unit_ratio(kind, mean, known) for mean in fewer]
             found.append(np.nan_to_num(np.concatenate(measured), nan=1.0))
     means = np.mean(found, axis=0)
     return Closeness(float(means[0]), means[1 : 1 + len(pieces)], means[1 + len(pieces) :])
+
+
+def unit_ratio(kind: Feature, fewer: Floats, known: Floats) -> float:
+    """Turns spreads of a part of the reference into those of the whole, lest one odd work should change the unit."""
+    return spread(kind, fewer) / spread(kind, known) if kind.ordered else 1.0
 
 
 def noise(one: Closeness, other: Closeness) -> float:

@@ -90,5 +90,5 @@ def scale(axes: Axes, measured: Sequence[Mapping[str, Any]], human: tuple[float,
     top = max([one["distance"] + one["noise"] for one in measured] + ([human[1]] if human else []))
     axes.set_ylim(0, 1.12 * top or 1)
     temperature_ticks(axes, np.unique([one["temperature"] for one in measured]))
-    axes.yaxis.set_major_locator(MaxNLocator(4, steps=theme.ROUND))
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=theme.ROUND))
     axes.set_xlabel("temperature")

@@ -24,6 +24,7 @@ from cadenza.settings import MidiSettings, TokenSettings
 from cadenza.tokens import Representation, Rows
 from cadenza.tokens.bins import VELOCITY_WIDTH
 
+REFERENCE_PIECES = 100
 MIDDLE = (5, 95)
 """Percentiles between which most human pieces lie."""
 LABELS = {
@@ -140,7 +141,7 @@ def temperatures(run: Run, samples: Sequence[dict[str, Any]], stem: str) -> Draw
     part = next(part for part in (VALIDATION, TRAIN) if len(pieces_of(kept, part)))
     rows = int(np.median([sample["rows"] for sample in samples]))
     header = Header("", facts.base, facts.tempo, facts.meter)
-    tables = [data.tables.piece(int(index))[:rows] for index in pieces_of(kept, part)]
+    tables = [data.tables.piece(int(index))[:rows] for index in pieces_of(kept, part)[:REFERENCE_PIECES]]
     tokens = data.representation
     measured = [variety(tokens, table, tokens.decode(table, header)) for table in tables]
     human = {key: np.percentile([one[key] for one in measured], MIDDLE).tolist() for key in LABELS}
