@@ -32,7 +32,7 @@ STEADY = 8
 CARRIED = 4
 """Notes over which the rounding of a long gap is remembered, since all onsets of a chord share it."""
 EXAMINED = 4096
-"""Alignments of one piece that are followed: those with most seeds that do not end on a mere figure."""
+"""Alignments of one piece that are followed: those with most seeds that end on something new."""
 HITS, CELLS = 2**20, 2**19
 """Seeds, and notes of alignments, that are held in memory at once."""
 FAR = 2**40
@@ -65,7 +65,7 @@ class Line:
         gap = np.diff(onset, prepend=0)
         gap[begins] = FAR
         half = half_bins(base)
-        own = np.pad(half[np.clip(gap, 0, len(half) - 1)], (CARRIED, 0))
+        own = np.pad(np.where(gap == FAR, 0.0, half[np.clip(gap, 0, len(half) - 1)]), (CARRIED, 0))
         before = np.lib.stride_tricks.sliding_window_view(own[:-1], CARRIED).max(axis=1) if len(gap) else own[:0]
         return cls(onset, pitch, gap, own[CARRIED:] + before)
 
@@ -95,7 +95,7 @@ class Seeds:
         """The best stretch of the best alignment.
 
         Each alignment is cut where agreeing notes, less `CHANGED` for each other one, are most. `new`
-        tells the notes that do not merely go on with a figure; of the others at most as many count.
+        tells the notes that bring something new; of the others at most as many count.
         """
         here, there, tempo = self._hits(piece)
         if not len(here):
@@ -143,10 +143,10 @@ class Seeds:
         place_DT[outside_DT] = 0
         gap_DT = row.gap[place_DT]
         pitch_DT = (row.pitch[place_DT] + semitones[:, None] == piece.pitch) & ~outside_DT
-        tolerance_DT = tolerance(tempo_D1, piece.blur)
-        agrees_DT = pitch_DT & (np.abs(gap_DT - tempo_D1 * piece.gap) <= tolerance_DT)
+        allowed_DT = tolerance(tempo_D1, piece.blur)
+        agrees_DT = pitch_DT & (np.abs(gap_DT - tempo_D1 * piece.gap) <= allowed_DT)
         lag_DT = row.onset[place_DT] - tempo_D1 * piece.onset
-        agrees_DT &= steady(agrees_DT, lag_DT, tolerance_DT)
+        agrees_DT[:, STEADY:] &= steady(agrees_DT, lag_DT, allowed_DT[:, STEADY:] + 1 + tempo_D1 * piece.blur[:-STEADY])
         score_DT = np.where(agrees_DT, 1, -CHANGED)
         score_DT[gap_DT == FAR] = -len(piece.pitch)
         start_D, stop_D = highest_stretches(score_DT)
@@ -165,17 +165,11 @@ def tolerance(tempo: Floats, blur: Floats) -> Floats:
     return ROUNDED * np.maximum(tempo, 1) + tempo * blur
 
 
-def steady(agrees_DT: Flags, lag_DT: Floats, tolerance_DT: Floats) -> Flags:
-    """Where no `STEADY` agreeing notes on end have drifted from the tempo, by a step more than a gap may."""
-    length = agrees_DT.shape[1]
-    held_DT = np.ones_like(agrees_DT)
-    if length > STEADY:
-        count_DT = np.cumsum(agrees_DT, axis=1, dtype=np.int32)
-        on_end = count_DT[:, STEADY:] - count_DT[:, :-STEADY] == STEADY
-        drift = np.abs(lag_DT[:, STEADY:] - lag_DT[:, :-STEADY])
-        allowed = 1 + tolerance_DT[:, STEADY:] + tolerance_DT[:, :-STEADY] - tolerance_DT.min()
-        held_DT[:, STEADY:] = ~on_end | (drift <= allowed)
-    return held_DT
+def steady(agrees_DT: Flags, lag_DT: Floats, allowed_DT: Floats) -> Flags:
+    """Where no `STEADY` agreeing notes on end have drifted from the tempo by more than is allowed, from `STEADY` on."""
+    count_DT = np.cumsum(agrees_DT, axis=1, dtype=np.int32)
+    on_end = count_DT[:, STEADY:] - count_DT[:, :-STEADY] == STEADY
+    return ~on_end | (np.abs(lag_DT[:, STEADY:] - lag_DT[:, :-STEADY]) <= allowed_DT)
 
 
 def highest_stretches(score_DT: Integers) -> tuple[Integers, Integers]:
