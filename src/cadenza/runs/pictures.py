@@ -159,7 +159,7 @@ def tune_pictures(run: Run) -> Iterator[Drawn]:
         yield temperatures(run, found["samples"], "tune")
     human = found["human"]
     band = (human["low"], human["high"]) if human else None
-    caption = "How far the pieces of every setting are from validation music, next to how far one half of that music is from the other."
+    caption = "How far the pieces of every setting are from validation music, next to how far one half of that music is from the other; bars are one standard error of the difference from the choice."
     yield Drawn(
         "tune_distance", "The choice of temperature", caption, plot.tuning(found["tried"], found["chosen"], band)
     )
