@@ -21,6 +21,7 @@ from cadenza.records import Progress, Said
 from cadenza.runs import evaluate, train
 from cadenza.runs.figures import NETWORK, part_table
 from cadenza.runs.folder import Run
+from cadenza.runs.verify import digests
 from cadenza.settings import Settings, build
 
 TINY: dict[str, Any] = {
@@ -209,6 +210,7 @@ def test_rows_that_no_id_stands_for_are_refused(scored: tuple[Run, list[Any]], t
     rows = np.load(run.folder / "corpus/rows.npy")
     rows[:, 1] = 999
     np.save(run.folder / "corpus/rows.npy", rows)
+    run.write("corpus/origin.json", json.dumps(run.origin() | digests(run)).encode())
     code, _, err = cadenza("evaluate", run.folder)
     assert code == 2
     assert "score it on the corpus it was trained on" in err

@@ -189,7 +189,7 @@ def test_fine_tuning_takes_the_time_grid_of_the_parent(
     settings = build("tiny", **{**TINY, "midi": {"steps_per_beat": 12, "time_base": "seconds"}})
     child, said = done(
         tmp_path / "child",
-        works(tmp_path / "music", smf, 3, first=20),
+        works(tmp_path / "music", smf, 3, first=21),
         settings,
         init=parent.folder / "model.safetensors",
     )
@@ -201,7 +201,7 @@ def test_fine_tuning_takes_the_time_grid_of_the_parent(
 def test_what_the_parent_has_seen_is_never_held_out_from_the_child(
     finished: tuple[Run, list[str]], tmp_path: Path, smf: Any
 ) -> None:
-    music = works(tmp_path / "music", smf, 3, first=20)
+    music = works(tmp_path / "music", smf, 3, first=21)
     for seed in range(6):
         (music / f"known-{seed}.mid").write_bytes(smf.piece(seed))
     child, said = done(tmp_path / "child", music, tiny(), init=finished[0].folder / "model.safetensors")
@@ -226,7 +226,7 @@ def test_a_parent_that_does_not_say_what_it_has_seen_is_pointed_out(
         weights = {name: file.get_tensor(name) for name in file.keys() if name != "cadenza.seen"}  # noqa: SIM118
         save_file(weights, tmp_path / "old.safetensors", file.metadata())
     child, said = done(
-        tmp_path / "child", works(tmp_path / "music", smf, 3, first=20), tiny(), init=tmp_path / "old.safetensors"
+        tmp_path / "child", works(tmp_path / "music", smf, 3, first=21), tiny(), init=tmp_path / "old.safetensors"
     )
     assert any("held out from this run only" in line for line in said)
     assert child.metrics()["fine_tuned"]

@@ -350,6 +350,7 @@ def test_the_listed_figures_are_those_of_the_piece_made_again(finished: Finished
 def test_all_pictures_of_the_study_are_drawn(finished: Finished) -> None:
     plots = finished[0].folder / "plots"
     stems = {"learning_curve", "frequencies", "types", "sequence_lengths", "pitches", "velocities", "temperatures"}
+    stems |= {"models", "fidelity"}
     assert {path.stem for path in plots.iterdir()} == stems
     assert {path.suffix for path in plots.iterdir()} == {".svg", ".png"}
     assert len(list(plots.iterdir())) == 2 * len(stems)

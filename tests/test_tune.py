@@ -176,7 +176,7 @@ def test_a_run_without_validation_pieces_is_told_what_to_do(tmp_path: Path, smf:
 
 
 def test_a_single_validation_work_has_no_human_level(tmp_path: Path, smf: Any) -> None:
-    run = trained(tmp_path, smf, 4, corpus={"validation": 0.1, "test": 0.1})
+    run = trained(tmp_path, smf, 4, corpus={"validation": 0.1, "test": 0.1, "folds": 0})
     records = list(tune(run, 2, 3))
     found = run.tuned()
     assert found is not None

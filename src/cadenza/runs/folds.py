@@ -62,7 +62,7 @@ def choose(bits_KE: npt.NDArray[np.float64]) -> tuple[int, list[int]]:
     sums over folds are sums over pieces.
 
     >>> choose(np.array([[3.0, 1.0, 2.0], [3.0, 2.0, 1.0], [3.0, 2.5, 1.0]]))
-    (2, [2, 1, 1])
+    (2, [2, 2, 1])
     """
     total_E = bits_KE.sum(axis=0)
     return int(total_E.argmin()), [int((total_E - own_E).argmin()) for own_E in bits_KE]
