@@ -71,7 +71,7 @@ def score_parts(run: Run) -> Iterator[Record]:
         yield Said(in_words(part, metrics))
     yield from warnings(metrics)
     run.write(SCORES, "".join(lines).encode())
-    run.write(METRICS, json.dumps(metrics, indent=1).encode())
+    run.write_json(METRICS, metrics)
 
 
 def check(run: Run, improviser: Improviser, data: Data) -> None:

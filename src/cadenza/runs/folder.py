@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic_core import to_json
 from safetensors import SafetensorError, safe_open
 
 from cadenza import export
@@ -20,6 +21,7 @@ from cadenza.corpus.split import PARTS, TEST, TRAIN, VALIDATION
 from cadenza.corpus.works import Hashes
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, load_improviser
+from cadenza.notes import Header, Notes
 from cadenza.settings import Settings, read_toml, validate
 from cadenza.tokens import Representation, representation
 from cadenza.train import Data, Pieces
@@ -91,6 +93,13 @@ class Run:
     def kept(self) -> list[Entry]:
         """The entries of the pieces in the tables, in their order."""
         return [entry for entry in self.entries() if not entry.reason]
+
+    def pieces(self, part: str = "") -> list[tuple[Notes, Entry]]:
+        """The kept pieces (of one part, if given) as their rows say, on one header, and their entries."""
+        tables, tokens, facts = self.tables(), self.representation(), self.facts()
+        header = Header("", facts.base, facts.tempo, facts.meter)
+        found = [(index, entry) for index, entry in enumerate(self.kept()) if part in ("", entry.split)]
+        return [(tokens.decode(tables.piece(index), header), entry) for index, entry in found]
 
     def data(self) -> Data:
         return data_of(self.tables(), self.representation(), self.kept(), self.settings())
@@ -169,6 +178,10 @@ class Run:
             raise CadenzaError(
                 f"{self.folder}: not a complete run, {name} is missing ({error.strerror}); finish the run with --resume, or begin again with another --out."
             ) from None
+
+    def write_json(self, name: str, value: Any) -> Path:
+        """Plain values and dataclasses as JSON, which knows no NaN and no infinity: these become null."""
+        return self.write(name, to_json(value, indent=1, inf_nan_mode="null"))
 
     def write(self, name: str, data: bytes) -> Path:
         return export.write(self.folder / name, data)

@@ -8,7 +8,6 @@ gets (cross-validation; Stone, 1974). All trainings share the minutes.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +34,7 @@ def cross_validate(run: Run) -> Iterator[Record]:
     bits = np.array([[bits_of(line) for line in evaluations(run, fold)] for fold in range(folds)])
     at = [line["step"] for line in evaluations(run, 0)]
     best, by_fold = choose(bits)
-    run.write(CHOICE, json.dumps({"step": at[best], "by_fold": [at[index] for index in by_fold]}).encode())
+    run.write_json(CHOICE, {"step": at[best], "by_fold": [at[index] for index in by_fold]})
     yield Said(
         f"The folds are foretold best after step {at[best]:,} of {steps:,}; the model trains on all pieces up to there."
     )

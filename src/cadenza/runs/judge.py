@@ -7,7 +7,6 @@ improvised pieces; where folds took the place of held-out works, each fold besid
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from itertools import compress
@@ -30,22 +29,24 @@ from cadenza.evaluate.originality import (
     yardstick,
 )
 from cadenza.models import device
-from cadenza.notes import Header, Notes, from_first_onset
+from cadenza.notes import Notes, from_first_onset
 from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import JUDGEMENT, NEAREST, SAMPLES, Run
 from cadenza.runs.pictures import write_figure
 from cadenza.settings import MidiSettings
 
 SIDES = "own", "training"
-HEARD_SECONDS = 20
-"""Of a passage that an improvised piece shares with a training piece, so much is shown and heard."""
+HEARD_SECONDS, AROUND = 20, 8
+"""Of a passage that an improvised piece shares with a training piece, so much is shown and heard, with so many
+notes before it and after it."""
 JUDGED = 32
 """Pieces judged in all; fewer say too little of a distribution."""
 
 
 def judge(run: Run) -> Iterator[Record]:
     """Compare the samples with the training pieces and with unseen human music; writes `judgement.json`."""
-    kept, human, own = run.kept(), human_pieces(run), own_pieces(run)
+    human, own = [from_first_onset(piece) for piece, _ in run.pieces()], own_pieces(run)
+    kept = run.kept()
     pieces = own + (yield from more_pieces(run, len(own)))
     if not pieces:
         yield Said("There is no improvised piece to judge.")
@@ -70,21 +71,12 @@ def judge(run: Run) -> Iterator[Record]:
     ]
     copied = sum(one.copied for one in verdicts)
     text = in_words(copied, len(pieces), stick)
-    original = {"copied": copied, "text": text, "yardstick": asdict(stick) if stick else None, "samples": samples}
+    original = {"copied": copied, "text": text, "yardstick": stick, "samples": samples}
     for one, likeness, piece in zip(samples, likenesses, own, strict=False):
         yield from write_nearest(run, one["name"], piece, known, likeness)
-    judgement = {"pieces": len(pieces), "originality": original, "fidelity": asdict(sound)}
-    run.write(JUDGEMENT, json.dumps(judgement, indent=1).encode())
+    run.write_json(JUDGEMENT, {"pieces": len(pieces), "originality": original, "fidelity": sound})
     yield Said(text)
     yield Said(sound.text)
-
-
-def human_pieces(run: Run) -> list[Notes]:
-    """All pieces of the corpus as their rows say, so that both sides stand on the same bins."""
-    data, facts = run.data(), run.facts()
-    header = Header("", facts.base, facts.tempo, facts.meter)
-    pieces = (data.representation.decode(data.tables.piece(index), header) for index in range(len(data.tables)))
-    return [from_first_onset(piece) for piece in pieces]
 
 
 def own_pieces(run: Run) -> list[Notes]:
@@ -147,29 +139,30 @@ def in_numbers(likeness: Likeness, judged: Verdict) -> dict[str, Any]:
 def nearest_passage(
     likeness: Likeness, piece: Notes, training: Sequence[Notes], names: Sequence[str]
 ) -> dict[str, Any] | None:
-    """Where the two passages stand and how long they last, seconds, and of which file the other one is."""
+    """Where the passages shown stand and how long they last, seconds, and of which file the other one is."""
     nearest = likeness.nearest
     if nearest is None:
         return None
-    theirs = training[nearest.piece]
-    own, other = both_passages(piece, training, nearest)
+    own, other = both_passages(piece, training[nearest.piece], nearest)
     return asdict(nearest) | {
         "name": names[nearest.piece],
-        "own_at": float(piece.onset[nearest.own_start] * piece.header.step_seconds),
-        "at": float(theirs.onset[nearest.start] * theirs.header.step_seconds),
-        "own_seconds": own.length_seconds,
-        "seconds": other.length_seconds,
+        "own_at": float(own.onset[0] * own.header.step_seconds),
+        "at": float(other.onset[0] * other.header.step_seconds),
+        "own_seconds": from_first_onset(own).length_seconds,
+        "seconds": from_first_onset(other).length_seconds,
     }
 
 
-def both_passages(piece: Notes, training: Sequence[Notes], nearest: Passage) -> tuple[Notes, Notes]:
-    """The improvised passage and that of the training piece, note against note, each from its own first note on.
+def both_passages(piece: Notes, training: Notes, nearest: Passage) -> tuple[Notes, Notes]:
+    """The improvised passage and that of the training piece, with some notes around, where they stand.
 
-    They are heard side by side, so the end of long ones is left out.
+    They are heard one after the other, so the end of long ones is left out.
     """
-    own = from_first_onset(piece[nearest.own_start : nearest.own_stop])
-    other = from_first_onset(training[nearest.piece][nearest.start : nearest.stop])
-    count = int(np.searchsorted(own.onset * own.header.step_seconds, HEARD_SECONDS))
+    before = min(nearest.own_start, nearest.start, AROUND)
+    own = piece[nearest.own_start - before : nearest.own_stop + AROUND]
+    other = training[nearest.start - before : nearest.stop + AROUND]
+    until = int(own.onset[0]) + round(HEARD_SECONDS / own.header.step_seconds)
+    count = int(np.searchsorted(own.onset, until))
     return own[slice(count)], other[slice(count)]
 
 
@@ -186,8 +179,8 @@ def write_nearest(run: Run, name: str, piece: Notes, training: Sequence[Notes], 
     """The nearest passage of a sample and of the training piece: sound and picture of each, on the same axes."""
     if likeness.nearest is None:
         return
-    pair = both_passages(piece, training, likeness.nearest)
-    rolls = plot.aligned_rolls(*pair, likeness.nearest.semitones)
+    pair = [from_first_onset(one) for one in both_passages(piece, training[likeness.nearest.piece], likeness.nearest)]
+    rolls = plot.aligned_rolls(pair[0], pair[1], likeness.nearest.semitones)
     for side, passage, roll in zip(SIDES, pair, rolls, strict=True):
         stem = run.folder / NEAREST / f"{name}-{side}"
         for path in export.piece(passage, stem, ("mid", "mp3"), run.facts().program, run.settings().audio):

@@ -20,6 +20,7 @@ from cadenza.instruments import by_program
 from cadenza.notes import Header, Notes
 from cadenza.records import Record, Said
 from cadenza.runs.folder import PLOTS, SAMPLES, Run, pieces_of
+from cadenza.runs.folds import mean_log
 from cadenza.settings import MidiSettings, TokenSettings
 from cadenza.tokens import Representation, Rows
 from cadenza.tokens.bins import VELOCITY_WIDTH
@@ -52,9 +53,7 @@ def pictures(run: Run) -> Iterator[Drawn]:
     data, samples = run.data(), run.samples()
     tokens = data.representation
     tables = [data.tables.piece(int(index)) for index in data.training]
-    facts, settings = run.facts(), run.settings()
-    header = Header("", facts.base, facts.tempo, facts.meter)
-    training = [tokens.decode(rows, header) for rows in tables]
+    settings, training = run.settings(), [piece for piece, _ in run.pieces(TRAIN)]
     improvised = [midi.read(run.folder / SAMPLES / f"{sample['name']}.mid", ALL) for sample in samples]
     yield learning_curve(run, batches_in_epoch(data.tables.lengths(data.training), settings.batches))
     yield from vocabulary_pictures(tokens, np.concatenate(tables))
@@ -73,7 +72,7 @@ def pictures(run: Run) -> Iterator[Drawn]:
 
 def learning_curve(run: Run, epoch_steps: int) -> Drawn:
     """Training and held-out pieces against epochs: the two figures of one model."""
-    evaluations = [line for line in run.log() if line["kind"] == "evaluation"]
+    evaluations = mean_log(run) if run.folds() else [line for line in run.log() if line["kind"] == "evaluation"]
     steps = [line for line in run.log() if line["kind"] == "step"]
     lossy = bool(run.facts().losses)
     key, unit = ("perplexity_per_token", "perplexity per event") if lossy else ("bits_per_note", "bits per note")

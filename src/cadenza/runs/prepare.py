@@ -81,15 +81,15 @@ def freeze(
     (run.folder / INIT).unlink(missing_ok=True)
     if init is not None:
         run.write(INIT, init.read_bytes())
-    run.write(ORIGIN, json.dumps(origin_of(run, source, init)).encode())
+    run.write_json(ORIGIN, origin_of(run, source, init))
     settings = yield from resolve(settings, data, 1 + run.folds())
-    run.write(DERIVED, json.dumps(derived, indent=1).encode())
+    run.write_json(DERIVED, derived)
     run.write(CONFIG, tomli_w.dumps(settings.model_dump()).encode())
 
 
 def save(run: Run, corpus: Corpus, facts: Facts, tables: Tables) -> None:
     run.write(MANIFEST, "".join(json.dumps(asdict(entry)) + "\n" for entry in corpus.entries).encode())
-    run.write(FACTS, json.dumps(asdict(facts), indent=1).encode())
+    run.write_json(FACTS, facts)
     for name, array in ((ROWS_FILE, tables.rows), (OFFSETS_FILE, tables.offsets)):
         save_array(run, f"{CORPUS}/{name}", array)
 

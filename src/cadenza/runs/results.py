@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -39,7 +38,7 @@ def improvise(run: Run) -> Iterator[Record]:
                 yield Said(f"Wrote {path}")
             found = {"name": name, "title": title, "temperature": temperature, "notes": len(notes), "rows": len(rows)}
             made.append(found | {"seconds": notes.length_seconds} | variety(tokens, rows, notes))
-    run.write(SAMPLES_LIST, json.dumps(made, indent=1).encode())
+    run.write_json(SAMPLES_LIST, made)
 
 
 def generate_files(

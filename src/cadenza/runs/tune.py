@@ -12,7 +12,6 @@ copy from the training pieces (`evaluate.originality`) are counted.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Generator, Iterator, Sequence
 from itertools import compress
@@ -28,7 +27,7 @@ from cadenza.evaluate.fidelity import distance
 from cadenza.evaluate.originality import TrainingIndex, excerpts, yardstick
 from cadenza.improviser import Improviser, cut
 from cadenza.models import device
-from cadenza.notes import Header, Notes, from_first_onset, one_at_a_time
+from cadenza.notes import Notes, from_first_onset, one_at_a_time
 from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import MANIFEST, MODEL, PLOTS, TUNE, Run
 from cadenza.runs.pictures import tune_pictures, write_figure
@@ -50,12 +49,12 @@ def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterato
     torch.set_num_threads(1)  # a row of eight lanes is too little work to share; a second thread would wait
     improviser = run.improviser(device(settings.train.device).type)
     check(run, improviser, count, seconds)
-    validation = as_known(run, improviser, VALIDATION)
+    validation = run.pieces(VALIDATION)
     seconds = seconds or round(
         min(LONGEST_SECONDS, float(np.median([piece.length_seconds for piece, _ in validation])))
     )
     yield Progress("reading the training pieces", 0, 1)
-    judge = judge_of(run, improviser, validation, seconds)
+    judge = judge_of(run, validation, seconds)
     human = human_level(judge, count, settings.train.seed)
     yield Said(introduction(judge, human, count, seconds))
     trials = yield from attempts(improviser, judge, count, seconds, settings.train.seed)
@@ -68,7 +67,7 @@ def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterato
         "samples": [sample for trial in trials if not trial.plainness[0] for sample in trial.samples],
     }  # fmt: skip
     run.write(MODEL, with_sampling(run.read(MODEL), chosen.sampling))
-    yield Said(f"Wrote {run.write(TUNE, json.dumps(found, indent=1).encode())}")
+    yield Said(f"Wrote {run.write_json(TUNE, found)}")
     for drawn in tune_pictures(run):
         yield from write_figure(drawn.figure, run.folder / PLOTS / drawn.stem, ("svg", "png"))
     yield Said(f"{found['why']} cadenza generate now samples so unless told otherwise.")
@@ -88,20 +87,9 @@ def check(run: Run, improviser: Improviser, count: int, seconds: float | None) -
         raise CadenzaError("The noise cannot be told from one piece; pass --pieces 2 or more.")
 
 
-def as_known(run: Run, improviser: Improviser, part: str) -> list[tuple[Notes, Entry]]:
-    """The pieces of one part as the model knows them: decoded from its rows, under one header."""
-    tables, facts = run.tables(), improviser.facts
-    header = Header("", facts.base, facts.tempo, facts.meter)
-    return [
-        (improviser.representation.decode(tables.piece(index), header), entry)
-        for index, entry in enumerate(run.kept())
-        if entry.split == part
-    ]
-
-
-def judge_of(run: Run, improviser: Improviser, validation: Sequence[tuple[Notes, Entry]], seconds: float) -> Judge:
+def judge_of(run: Run, validation: Sequence[tuple[Notes, Entry]], seconds: float) -> Judge:
     """Beginnings of validation pieces to be close to, and how much of the training pieces validation music has."""
-    training = as_known(run, improviser, TRAIN)
+    training = run.pieces(TRAIN)
     reference = [beginning(piece, seconds) for piece, _ in validation]
     index = TrainingIndex.of([piece for piece, _ in training])
     rng = np.random.default_rng(run.settings().train.seed)
