@@ -21,8 +21,8 @@ from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.errors import CadenzaError
 from cadenza.evaluate.draws import DRAWS, draw_sets, excerpt, excerpts
 from cadenza.evaluate.features import RUN, bar_steps, features, histograms, measure, repetition
-from cadenza.evaluate.fidelity import FeatureFigures, Fidelity, distance, fidelity, mean_rows, set_distances
-from cadenza.evaluate.overlap import distances_between, distances_within, overlap
+from cadenza.evaluate.fidelity import FeatureFigures, Fidelity, compare_with_corpus, distance, mean_rows, set_distances
+from cadenza.evaluate.overlap import distances_between, distances_within, overlap_of
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.records import outcome
 from cadenza.settings import CorpusSettings, build
@@ -209,7 +209,7 @@ def test_overlap_and_divergence_are_those_of_scipy_on_one_grid(
         inner, outer = (scipy.stats.gaussian_kde(values).logpdf(grid) for values in (within, between))
         area = np.trapezoid(np.exp(np.minimum(inner, outer)), grid)
         divergence = np.trapezoid(np.exp(inner) * (inner - outer), grid)
-        assert overlap(within, between) == pytest.approx((area, divergence), rel=1e-3, abs=1e-3)
+        assert overlap_of(within, between) == pytest.approx((area, divergence), rel=1e-3, abs=1e-3)
 
 
 # What distances do
@@ -221,17 +221,17 @@ def test_a_set_is_at_no_distance_from_itself(base: TimeBase) -> None:
     alike = [excerpt(piece, 2000, np.random.default_rng(0)) for piece in pieces]
     alike = [with_columns(piece[:-1], duration=[*piece.duration[:-2].tolist(), 2000 - int(piece.onset[-2])]) for piece in alike]  # fmt: skip
     assert distance(alike, alike) == 0
-    found = fidelity(alike, alike, [])
+    found = compare_with_corpus(alike, alike, [])
     assert [one.generated for one in found.features] == pytest.approx([0] * len(found.features), abs=1e-12)
 
 
 def test_the_overlapped_area_is_symmetric_and_no_larger_than_one() -> None:
     rng = np.random.default_rng(0)
     one, other = rng.random(40), 0.5 + rng.random(60)
-    assert overlap(one, other)[0] == pytest.approx(overlap(other, one)[0])
-    assert overlap(one, one) == pytest.approx((1, 0))
-    assert 0 < overlap(one, other)[0] < 1 < 1 + overlap(one, other)[1]
-    assert overlap(one, other + 1e6)[0] == pytest.approx(0, abs=1e-9)
+    assert overlap_of(one, other)[0] == pytest.approx(overlap_of(other, one)[0])
+    assert overlap_of(one, one) == pytest.approx((1, 0))
+    assert 0 < overlap_of(one, other)[0] < 1 < 1 + overlap_of(one, other)[1]
+    assert overlap_of(one, other + 1e6)[0] == pytest.approx(0, abs=1e-9)
 
 
 def test_distances_of_equal_spreads_are_symmetric_and_grow_with_the_shift() -> None:
@@ -286,10 +286,10 @@ def test_unseen_human_music_lies_within_the_floor_and_fakes_do_not(
         pieces = violin[part][0]
         return [excerpt(pieces[k], 6000, rng) for k in rng.permutation(len(pieces))[:32]]
 
-    unseen = fidelity(drawn(TEST), training, held_out, works=works)
+    unseen = compare_with_corpus(drawn(TEST), training, held_out, works=works)
     assert sum(one.inside for one in unseen.features) >= len(unseen.features) - 3
     known = drawn(TRAIN)
-    seen = fidelity(known, training, held_out, works=works)
+    seen = compare_with_corpus(known, training, held_out, works=works)
     assert seen.closeness < unseen.closeness < 1.6
     fakes = {
         "interval": [with_columns(piece, pitch=rng.permutation(piece.pitch)) for piece in known],
@@ -297,7 +297,7 @@ def test_unseen_human_music_lies_within_the_floor_and_fakes_do_not(
         "articulation": [with_columns(piece, duration=rng.permutation(piece.duration)) for piece in known],
     }
     for key, pieces in fakes.items():
-        fake = fidelity(pieces, training, held_out, works=works)
+        fake = compare_with_corpus(pieces, training, held_out, works=works)
         assert not values(fake, key).inside
         assert values(fake, key).title in fake.text
         assert values(fake, key).ratio > 2
@@ -308,8 +308,8 @@ def test_unseen_human_music_lies_within_the_floor_and_fakes_do_not(
 @pytest.mark.slow
 def test_the_same_seed_gives_the_same_figures(violin: dict[str, tuple[list[Notes], list[int]]]) -> None:
     made, training, held_out = (violin[part][0][:12] for part in (TEST, TRAIN, VALIDATION))
-    assert fidelity(made, training, held_out, 5) == fidelity(made, training, held_out, 5)
-    assert fidelity(made, training, held_out, 5) != fidelity(made, training, held_out, 6)
+    assert compare_with_corpus(made, training, held_out, 5) == compare_with_corpus(made, training, held_out, 5)
+    assert compare_with_corpus(made, training, held_out, 5) != compare_with_corpus(made, training, held_out, 6)
     assert distance(made, held_out) == distance(made, held_out)
 
 
@@ -323,7 +323,7 @@ def test_sets_of_few_works_are_drawn_by_work() -> None:
 
 def test_the_shift_is_no_larger_than_the_distance_and_says_which_way() -> None:
     training = [melody(seed) for seed in range(20)]
-    found = fidelity([with_columns(piece, pitch=piece.pitch - 7) for piece in training], training, training)
+    found = compare_with_corpus([with_columns(piece, pitch=piece.pitch - 7) for piece in training], training, training)
     for one in found.features:
         assert abs(one.shift) <= one.generated + 1e-9
     pitch = values(found, "pitch")
@@ -334,13 +334,13 @@ def test_the_shift_is_no_larger_than_the_distance_and_says_which_way() -> None:
 
 def test_the_sentence_names_what_is_furthest() -> None:
     training, held_out = [melody(seed) for seed in range(40)], [melody(seed) for seed in range(100, 140)]
-    near = fidelity([melody(seed) for seed in range(200, 216)], training, held_out)
+    near = compare_with_corpus([melody(seed) for seed in range(200, 216)], training, held_out)
     assert near.pieces == 16
     assert sum(one.inside for one in near.features) >= 12
-    far = fidelity([melody(seed, velocity=1) for seed in range(200, 216)], training, held_out)
+    far = compare_with_corpus([melody(seed, velocity=1) for seed in range(200, 216)], training, held_out)
     assert "velocity" in far.text.partition("furthest: ")[2]
     assert values(far, "velocity").generated > values(near, "velocity").generated
-    same = fidelity(training, training, training)
+    same = compare_with_corpus(training, training, training)
     assert same.text == "In all 15 features it is as near to the training music as unseen human music is."
     assert same.closeness < 1
 
@@ -355,7 +355,7 @@ FEW = [melody(seed) for seed in range(5)]
 @pytest.mark.parametrize("training", [FEW, FEW[:1], [FEW[0], NOBODY], [melody(1)[:1]]])
 @pytest.mark.parametrize("held_out", [FEW, FEW[:1], [NOBODY], []])
 def test_any_handful_of_pieces_can_be_compared(made: list[Notes], training: list[Notes], held_out: list[Notes]) -> None:
-    found = fidelity(made, training, held_out)
+    found = compare_with_corpus(made, training, held_out)
     assert has_words_only(found)
     assert found.pieces == sum(len(piece) > 0 for piece in made)
     assert ("1 of 2 pieces has no notes" in found.text) == (NOBODY in made)
@@ -370,7 +370,7 @@ def test_any_handful_of_pieces_can_be_compared(made: list[Notes], training: list
 
 @pytest.mark.parametrize("made", [[], [NOBODY], [NOBODY, NOBODY]])
 def test_pieces_without_notes_are_infinitely_far(made: list[Notes]) -> None:
-    found = fidelity(made, FEW, FEW)
+    found = compare_with_corpus(made, FEW, FEW)
     assert found.text == "There are no improvised notes to compare."
     assert (found.pieces, math.isnan(found.closeness)) == (0, True)
     assert all(math.isnan(one.generated) and math.isnan(one.overlap) for one in found.features)
@@ -379,15 +379,15 @@ def test_pieces_without_notes_are_infinitely_far(made: list[Notes]) -> None:
 
 def test_without_training_music_the_sentence_says_so() -> None:
     for training in ([], [NOBODY]):
-        assert fidelity(FEW, training, FEW).text == "There is no training music to compare with."
+        assert compare_with_corpus(FEW, training, FEW).text == "There is no training music to compare with."
 
 
 def test_one_velocity_for_all_is_as_near_as_can_be() -> None:
     flat = [melody(seed, velocity=64) for seed in range(12)]
-    one = values(fidelity(flat[:4], flat[4:8], flat[8:]), "velocity")
+    one = values(compare_with_corpus(flat[:4], flat[4:8], flat[8:]), "velocity")
     assert (one.generated, one.floor, one.floor_high, one.ratio, one.inside) == (0, 0, 0, 1, True)
     assert (one.overlap, one.divergence, one.held_overlap, one.held_divergence) == (1, 0, 1, 0)
-    louder = fidelity([melody(1, velocity=66)], flat[4:8], flat[8:])
+    louder = compare_with_corpus([melody(1, velocity=66)], flat[4:8], flat[8:])
     assert values(louder, "velocity").generated == 2  # bins, where the training music has no spread
     assert values(louder, "velocity").ratio == math.inf
     assert has_words_only(louder)
@@ -402,6 +402,6 @@ def test_a_feature_that_only_one_set_has_counts_as_one_spread() -> None:
 
 def test_pieces_on_different_time_bases_are_refused() -> None:
     with pytest.raises(CadenzaError, match=r"different time bases \(1/100 of seconds, 1/24 of beats\)"):
-        fidelity([melody(1)], [melody(2, base=BEATS)], [])
+        compare_with_corpus([melody(1)], [melody(2, base=BEATS)], [])
     with pytest.raises(CadenzaError, match="different time bases"):
         distance([melody(1)], [melody(2, base=BEATS)])

@@ -21,7 +21,7 @@ from cadenza.records import Progress, Said
 from cadenza.runs import evaluate, train
 from cadenza.runs.figures import NETWORK, part_table
 from cadenza.runs.folder import Run
-from cadenza.runs.verify import digests
+from cadenza.runs.verification import digests
 from cadenza.settings import Settings, build
 
 TINY: dict[str, Any] = {

@@ -12,7 +12,7 @@ from cadenza import CadenzaError
 from cadenza.records import Said
 from cadenza.runs import carry_out, open_run, reproduce, train
 from cadenza.runs.folder import Run
-from cadenza.runs.reproduce import numbers
+from cadenza.runs.reproduction import numbers
 from cadenza.settings import Settings, build
 from conftest import Cadenza, Midi
 

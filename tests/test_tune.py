@@ -15,14 +15,14 @@ from safetensors import safe_open
 
 import cadenza
 from cadenza import CadenzaError
-from cadenza.evaluate.closeness import Closeness, closeness, noise
+from cadenza.evaluate.closeness import Closeness, measure_closeness, noise
 from cadenza.evaluate.fidelity import distance
 from cadenza.notes import Notes
 from cadenza.records import Progress, Said
 from cadenza.runs import carry_out, open_run, train
 from cadenza.runs.folder import Run
 from cadenza.runs.trials import Trial, plainest, why
-from cadenza.runs.tune import tune, variations
+from cadenza.runs.tuning import tune, variations
 from cadenza.settings import SampleSettings, build
 
 TINY: dict[str, Any] = {
@@ -249,7 +249,7 @@ NOBODY = Notes.of([], [], [], [])
 
 def test_closeness_is_the_distance_of_all_and_of_all_but_each() -> None:
     pieces, reference = melodies(0, 7), melodies(1, 20)  # all as long, so that the excerpts do not depend on the others
-    found = closeness(pieces, reference, range(20))
+    found = measure_closeness(pieces, reference, range(20))
     assert found.distance == pytest.approx(distance(pieces, reference))
     for k, without in enumerate(found.without_N):
         assert without == pytest.approx(distance(pieces[:k] + pieces[k + 1 :], reference), rel=0.05)
@@ -257,8 +257,10 @@ def test_closeness_is_the_distance_of_all_and_of_all_but_each() -> None:
 
 def test_pieces_without_notes_are_left_out_of_a_distance() -> None:
     pieces, reference = melodies(0, 5), melodies(1, 20)
-    assert closeness([*pieces, NOBODY], reference, range(20)).distance == pytest.approx(distance(pieces, reference))
-    assert math.isinf(closeness([NOBODY, pieces[0]], reference, range(20)).distance)
+    assert measure_closeness([*pieces, NOBODY], reference, range(20)).distance == pytest.approx(
+        distance(pieces, reference)
+    )
+    assert math.isinf(measure_closeness([NOBODY, pieces[0]], reference, range(20)).distance)
 
 
 @pytest.mark.parametrize("of_works", [False, True])
@@ -269,7 +271,7 @@ def test_noise_is_that_of_many_repetitions(of_works: bool) -> None:
     for seed in range(0, 90, 3):
         reference = melodies(seed if of_works else 1000, size)
         made = (melodies(1001 if of_works else seed + k, count, low) for k, low in ((1, 61), (2, 62)))
-        one, other = (closeness(pieces, reference, works) for pieces in made)
+        one, other = (measure_closeness(pieces, reference, works) for pieces in made)
         pairs.append((one, other))
     told = float(np.mean([noise(*pair) for pair in pairs]))
     true = float(np.std([one.distance - other.distance for one, other in pairs]))

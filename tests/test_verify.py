@@ -16,7 +16,7 @@ from cadenza.records import Record, Said
 from cadenza.runs import evaluate, open_run, train
 from cadenza.runs.folder import Run
 from cadenza.runs.prepare import prepare
-from cadenza.runs.verify import check_parts, verify
+from cadenza.runs.verification import check_parts, verify
 from cadenza.settings import build
 from conftest import Cadenza, Midi
 

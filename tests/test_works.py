@@ -10,7 +10,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from cadenza.corpus.scan import Corpus, Entry, scan
-from cadenza.corpus.sketch import KEPT, seen, sketch
+from cadenza.corpus.sketch import KEPT, seen, sketch_of
 from cadenza.corpus.sources import open_source
 from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.corpus.works import COMMON, components, group_works, interval_grams, shared_grams
@@ -244,25 +244,25 @@ def real_corpus(archive: Path) -> Corpus:
 def test_other_performances_are_seen_and_other_works_are_not() -> None:
     grams = [interval_grams(played_again(melody(seed, 400), seed)) for seed in range(40)]
     again = [interval_grams(transposed(played_again(melody(seed, 400), 100 + seed), 3)) for seed in range(40)]
-    trained = sketch(grams[:20])
+    trained = sketch_of(grams[:20])
     assert seen(again, trained).tolist() == [True] * 20 + [False] * 20
 
 
 def test_a_sketch_holds_the_share_of_n_grams_that_it_says() -> None:
     grams = [interval_grams(melody(seed, 1000)) for seed in range(20)]
-    held, whole = len(sketch(grams)), sum(len(one) for both in grams for one in both)
+    held, whole = len(sketch_of(grams)), sum(len(one) for both in grams for one in both)
     assert held == pytest.approx(whole / KEPT, rel=0.1)
-    assert (np.diff(sketch(grams).astype(object)) > 0).all()
+    assert (np.diff(sketch_of(grams).astype(object)) > 0).all()
 
 
 def test_a_piece_that_leaves_no_trace_counts_as_seen() -> None:
     pieces = [Notes.of(range(0, 20, 10), [60, 60 + leap], [9, 9], [80, 80]) for leap in range(1, 12)]
-    assert seen([interval_grams(piece) for piece in pieces], sketch([interval_grams(melody(1))])).any()
+    assert seen([interval_grams(piece) for piece in pieces], sketch_of([interval_grams(melody(1))])).any()
 
 
 def test_nothing_but_what_leaves_no_trace_is_seen_in_an_empty_sketch() -> None:
-    assert seen([interval_grams(melody(seed)) for seed in range(5)], sketch([])).tolist() == [False] * 5
-    assert seen([], sketch([])).tolist() == []
+    assert seen([interval_grams(melody(seed)) for seed in range(5)], sketch_of([])).tolist() == [False] * 5
+    assert seen([], sketch_of([])).tolist() == []
 
 
 @pytest.mark.slow
@@ -273,7 +273,7 @@ def test_a_sketch_knows_performances_of_the_works_it_was_made_of(data: Path) -> 
     rng = np.random.default_rng(0)
     half = rng.permutation(np.unique(truth))[::2]
     trained = np.isin(truth, half) & (rng.random(len(truth)) < 0.5)
-    traces = sketch([gram for gram, chosen in zip(grams, trained, strict=True) if chosen])
+    traces = sketch_of([gram for gram, chosen in zip(grams, trained, strict=True) if chosen])
     known = seen(grams, traces)
     assert known[trained].all()
     assert known[np.isin(truth, truth[trained])].mean() > 0.99

@@ -208,8 +208,8 @@ def tune(
 ) -> None:
     """Find the temperatures and the top-p with which a run's pieces are closest to its validation works."""
     from cadenza import runs
-    from cadenza.runs.tune import PIECES
-    from cadenza.runs.tune import tune as tune_run
+    from cadenza.runs.tuning import PIECES
+    from cadenza.runs.tuning import tune as tune_run
 
     show(tune_run(runs.open_run(run), pieces or PIECES, seconds))
 

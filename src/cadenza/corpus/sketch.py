@@ -23,7 +23,7 @@ DOUBT = 0.25
 """Standard errors by which an estimate may fall short of what grouping asks for and still count."""
 
 
-def sketch(grams: Sequence[Grams]) -> Hashes:
+def sketch_of(grams: Sequence[Grams]) -> Hashes:
     """The sampled n-grams of all pieces, sorted: the hash in the upper bits, the number of the set in the lower ones."""
     sets = [sampled(one) for both in grams for one in both]
     assert len(sets) < 1 << SET_BITS

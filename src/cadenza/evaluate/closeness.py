@@ -32,7 +32,7 @@ class Closeness:
     without_W: Floats
 
 
-def closeness(pieces: Sequence[Notes], reference: Sequence[Notes], works: Sequence[int]) -> Closeness:
+def measure_closeness(pieces: Sequence[Notes], reference: Sequence[Notes], works: Sequence[int]) -> Closeness:
     """`works` names the work of each piece of the reference, which all have notes; the distance is `fidelity.distance`."""
     names = np.unique(works)
     names = names if len(names) > 1 else names[:0]

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from cadenza.errors import CadenzaError
 from cadenza.evaluate.draws import draw_sets, excerpts
 from cadenza.evaluate.features import Feature, features, histograms
-from cadenza.evaluate.overlap import distances_between, distances_within, overlap
+from cadenza.evaluate.overlap import distances_between, distances_within, overlap_of
 from cadenza.notes import Notes
 
 Floats = npt.NDArray[np.float64]
@@ -101,7 +101,7 @@ class Fidelity:
     text: str
 
 
-def fidelity(
+def compare_with_corpus(
     generated: Sequence[Notes],
     training: Sequence[Notes],
     held_out: Sequence[Notes],
@@ -208,7 +208,7 @@ def compare_pairs(kind: Feature, known: Floats, rows: Floats, count: int) -> tup
     known, rows = known[: int(np.clip(count, FEWEST_PAIRED, PAIRED))], rows[:PAIRED]
     if kind.figure:
         known, rows = ((table @ kind.centres)[:, None] for table in (known, rows))
-    return overlap(distances_within(known), distances_between(rows, known))
+    return overlap_of(distances_within(known), distances_between(rows, known))
 
 
 def summary(compared: Sequence[FeatureFigures], silent: int, count: int) -> str:

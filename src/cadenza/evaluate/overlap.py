@@ -34,10 +34,10 @@ def distances_between(rows: Floats, others: Floats) -> Floats:
     return np.sqrt(((rows[:, None] - others[None]) ** 2).sum(axis=2)).ravel()
 
 
-def overlap(within: Floats, between: Floats) -> tuple[float, float]:
+def overlap_of(within: Floats, between: Floats) -> tuple[float, float]:
     """Overlapped area, and the divergence of `between` from `within`; NaN where a set has no distances.
 
-    >>> overlap(np.array([1.0, 1.0]), np.array([1.0, 1.0, 1.0]))
+    >>> overlap_of(np.array([1.0, 1.0]), np.array([1.0, 1.0, 1.0]))
     (1.0, 0.0)
     """
     if not len(within) or not len(between):

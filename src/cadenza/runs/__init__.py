@@ -4,11 +4,11 @@ Every stage is a generator of records and leaves its result in the folder. No cl
 timings have their own file.
 """
 
-from cadenza.runs.compare import compare
+from cadenza.runs.comparison import compare
 from cadenza.runs.folder import Run, open_run
 from cadenza.runs.page import write_report
 from cadenza.runs.pictures import write_plots
-from cadenza.runs.reproduce import reproduce
+from cadenza.runs.reproduction import reproduce
 from cadenza.runs.results import improvise
 from cadenza.runs.stages import carry_out, evaluate, train
 

@@ -20,7 +20,7 @@ from cadenza import report
 from cadenza.batches import OFFSETS_FILE, ROWS_FILE, Tables, batches_in_epoch
 from cadenza.checkpoint import Facts, fresh_model
 from cadenza.corpus.scan import Corpus, Entry, scan
-from cadenza.corpus.sketch import joined, seen, sketch
+from cadenza.corpus.sketch import joined, seen, sketch_of
 from cadenza.corpus.sources import Source, open_source
 from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.corpus.works import interval_grams
@@ -31,7 +31,7 @@ from cadenza.notes import pitch_name
 from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import CONFIG, CORPUS, DERIVED, FACTS, INIT, MANIFEST, ORIGIN, SEEN, Run, data_of
 from cadenza.runs.rules import broken_rules
-from cadenza.runs.verify import digests
+from cadenza.runs.verification import digests
 from cadenza.sample import check_fields
 from cadenza.settings import Settings, TokenSettings, validate
 from cadenza.tokens import Representation, Rows, representation
@@ -76,7 +76,7 @@ def freeze(
     if parent is not None:
         yield Said(family(parent, sum(known)))
     save(run, corpus, facts, tables)
-    trace = sketch([gram for gram, entry in zip(grams, corpus.kept, strict=True) if entry.split != TEST])
+    trace = sketch_of([gram for gram, entry in zip(grams, corpus.kept, strict=True) if entry.split != TEST])
     save_array(run, SEEN, trace if parent is None or parent.seen is None else joined(parent.seen, trace))
     (run.folder / INIT).unlink(missing_ok=True)
     if init is not None:

@@ -13,11 +13,11 @@ from cadenza.runs.figures import score_parts
 from cadenza.runs.fit import fit
 from cadenza.runs.folder import CHOICE, CONFIG, JUDGEMENT, METRICS, REPORT, SAMPLES_LIST, Run
 from cadenza.runs.folds import cross_validate
-from cadenza.runs.judge import judge
+from cadenza.runs.judging import judge
 from cadenza.runs.page import write_report
 from cadenza.runs.prepare import prepare
 from cadenza.runs.results import improvise
-from cadenza.runs.verify import verify
+from cadenza.runs.verification import verify
 from cadenza.settings import Settings
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cadenza.errors import CadenzaError
-from cadenza.evaluate.closeness import Closeness, closeness, noise
+from cadenza.evaluate.closeness import Closeness, measure_closeness, noise
 from cadenza.evaluate.originality import TrainingIndex, Yardstick, verdict
 from cadenza.evaluate.variety import variety
 from cadenza.improviser import Piece
@@ -72,7 +72,7 @@ def judged(tokens: Representation, judge: Judge, sampling: SampleSettings, piece
         for piece in pieces
         if len(piece.notes)
     ]
-    return Trial(sampling, closeness(notes, judge.reference, judge.works), judge.copied(notes), samples)
+    return Trial(sampling, measure_closeness(notes, judge.reference, judge.works), judge.copied(notes), samples)
 
 
 def candidates(trials: Sequence[Trial]) -> list[Trial]:

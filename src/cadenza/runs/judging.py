@@ -17,7 +17,7 @@ import numpy as np
 from cadenza import export, midi, plot
 from cadenza.corpus.scan import Entry
 from cadenza.corpus.split import TRAIN
-from cadenza.evaluate.fidelity import fidelity
+from cadenza.evaluate.fidelity import compare_with_corpus
 from cadenza.evaluate.originality import (
     Likeness,
     Passage,
@@ -62,7 +62,7 @@ def judge(run: Run) -> Iterator[Record]:
     yield Progress("comparing with the collection", 0, 1)
     training, held_out = ([*compress(human, mask)] for mask in pairs[0]) if pairs else (human, [])
     works = [entry.work for entry in compress(kept, pairs[0][1])] if pairs else []
-    sound = fidelity(pieces, training, held_out, run.settings().train.seed, works)
+    sound = compare_with_corpus(pieces, training, held_out, run.settings().train.seed, works)
     samples = [
         {"name": one["name"]}
         | in_numbers(likeness, judged)
