@@ -65,7 +65,7 @@ def part(bits: float = 8.25, perplexity: float = 4.21, **changes: Any) -> dict[s
 def metrics(**changes: Any) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "step": 10, "fine_tuned": False, "held_out": "test", "lossy": "", "unit": "token", "resolution": "10 ms", "folds": 0,
-        "versus_markov": {"difference": -1.25, "interval": [-1.5, -1.0]}, "train": part(7.5, 3.17), "validation": part(8.125, 4.1), "test": part(),
+        "train": part(7.5, 3.17), "validation": part(8.125, 4.1), "test": part(versus_markov={"difference": -1.25, "interval": [-1.5, -1.0]}),
     }  # fmt: skip
     return whole | changes
 
@@ -97,7 +97,7 @@ def judgement(copied: int = 0, yardstick: bool = True, **nearest: Any) -> dict[s
         "shares": {"4": 0.875, "8": 0.5, "16": None},
         "nearest": near | nearest,
     }
-    feature = {"key": "pitch", "title": "pitch", "unit": "semitones", "generated": 0.125, "floor": 0.25, "floor_high": 0.5,
+    feature = {"key": "pitch", "title": "pitch", "unit": "semitones", "generated": 0.125, "floor": 0.25, "floor_high": 0.5, "inside": True,
         "overlap": 0.75, "divergence": NAN, "held_overlap": 0.875, "held_divergence": None}  # fmt: skip
     text = (
         f"{copied} of 32 pieces repeat more of a training piece than unseen human music does."

@@ -23,6 +23,7 @@ from cadenza.runs import carry_out, open_run, train
 from cadenza.runs.folder import Run
 from cadenza.runs.trials import Trial, plainest, why
 from cadenza.runs.tuning import tune, variations
+from cadenza.runs.verification import digests
 from cadenza.settings import SampleSettings, build
 
 TINY: dict[str, Any] = {
@@ -120,6 +121,7 @@ def test_test_pieces_are_not_looked_at(untuned: Run, tuned: tuple[Run, list[Any]
                 begin, end = tables.offsets[index : index + 2]
                 rows[begin : end - 1, 1] = 60
         np.save(run.folder / "corpus/rows.npy", rows)
+        run.write_json("corpus/origin.json", run.origin() | digests(run))
         list(tune(run, 8, 4))
         found.append(run.tuned())
     assert found[0] == tuned[0].tuned()

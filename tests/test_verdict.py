@@ -25,13 +25,21 @@ def part(bits: float, markov: float = 9.5, unigram: float = 10.75) -> dict[str, 
     return model(bits) | {"baselines": {"markov": model(markov), "unigram": model(unigram), "uniform": model(24)}}
 
 
-def metrics(train: float = 7.5, test: float = 8.25, **changes: Any) -> dict[str, Any]:
-    whole = {"fine_tuned": False, "held_out": "test", "lossy": "", "unit": "token", "folds": 0, "versus_markov": None}
-    return whole | {"train": part(train), "validation": part(test), "test": part(test)} | changes
+def metrics(
+    train: float = 7.5, test: float = 8.25, versus_markov: list[float] | None = None, works: int = 5, **changes: Any
+) -> dict[str, Any]:
+    whole = {"fine_tuned": False, "held_out": "test", "lossy": "", "unit": "token", "folds": 0}
+    held = part(test) | {"works": works, "versus_markov": {"interval": versus_markov}}
+    return whole | {"train": part(train), "validation": part(test), "test": held} | changes
+
+
+def feature(generated: float | None, floor_high: float | None) -> dict[str, Any]:
+    inside = generated is not None and floor_high is not None and generated <= floor_high
+    return {"generated": generated, "floor_high": floor_high, "inside": inside}
 
 
 def judgement(copied: int = 0, yardstick: bool = True, near: float = 0.1) -> dict[str, Any]:
-    features = [{"generated": 0.1, "floor_high": 0.2}, {"generated": near, "floor_high": 0.2}, {"generated": None}]
+    features = [feature(0.1, 0.2), feature(near, 0.2), feature(None, None)]
     return {
         "pieces": 32,
         "originality": {"copied": copied, "text": "Original.", "yardstick": {} if not yardstick else {"highest": {}}},
@@ -84,10 +92,10 @@ def test_a_network_that_is_no_better_than_a_simple_model_is_said_to_be(test: flo
 
 
 def test_a_lead_that_the_choice_of_works_explains_is_no_lead() -> None:
-    unclear = metrics(versus_markov={"difference": -1.25, "interval": [-3.0, 0.5]})
+    unclear = metrics(test=8.25, versus_markov=[-3.0, 0.5])
     assert "does not clearly beat the Markov model" in text(unclear, None)
     assert verdict.beats(unclear).short == "Not clearly."
-    clear = metrics(versus_markov={"difference": -1.25, "interval": [-1.5, -1.0]})
+    clear = metrics(test=8.25, versus_markov=[-1.5, -1.0])
     assert not verdict.first_line(clear, None).alarm
     assert "between 1.00 and 1.50" in verdict.beats(clear).text
 
@@ -143,7 +151,31 @@ def test_copying_is_accused_only_beside_a_yardstick_and_closeness_only_beside_a_
     assert verdict.sounds(judgement(near=math.nan)).short == "Yes."
     assert verdict.sounds(None).good is None
     far = judgement()
-    far["fidelity"]["features"] = [{"generated": 1.0, "floor_high": 0.2}, {"generated": 1.0, "floor_high": None}]
+    far["fidelity"]["features"] = [feature(1.0, 0.2), feature(1.0, None)]
     assert verdict.sounds(far).short == "Not yet."
     far["fidelity"]["features"].pop(0)
     assert verdict.sounds(far).short == "Not known."
+
+
+def test_a_single_held_out_work_proves_nothing() -> None:
+    alone = metrics(works=1)
+    assert "rests on a single work" in text(alone, None)
+    assert verdict.first_line(alone, None).alarm
+    assert (verdict.beats(alone).good, verdict.beats(alone).short) == (None, "Not known.")
+
+
+def test_unseen_music_that_is_easier_leaves_no_gap_and_harder_music_never_does() -> None:
+    assert "no gap to explain" in verdict.gap_in_words(metrics(10.0, 9.5))
+    harder = metrics(8.0, 10.0)
+    harder["test"]["baselines"]["unigram"]["bits_per_note"] = 20.0
+    assert "no gap" not in verdict.gap_in_words(harder)
+    assert "100\u00a0% is left" in verdict.gap_in_words(harder)
+
+
+def test_a_network_that_learned_nothing_of_its_training_pieces_is_not_called_more_than_memory() -> None:
+    assert verdict.remembered(metrics(30.0, 31.0)).good is None
+
+
+def test_a_child_of_a_parent_unknown_is_tested_only_in_part_even_in_folds() -> None:
+    assert verdict.fairly_tested(metrics(folds=5, fine_tuned=True), by_work=True).good is None
+    assert verdict.fairly_tested(metrics(folds=5), by_work=True).good is True

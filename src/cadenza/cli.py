@@ -192,7 +192,7 @@ def reproduce(
     """Do a run again from its saved settings and step counts, and say which figures match."""
     from cadenza import runs
 
-    show(runs.reproduce(runs.open_run(run), out or run.with_name(f"{run.resolve().name}-reproduced")))
+    show(runs.reproduce(runs.open_run(run), out or run.resolve().with_name(f"{run.resolve().name}-reproduced")))
 
 
 @app.command()

@@ -194,7 +194,7 @@ def show_metrics(metrics: Mapping[str, Any]) -> None:
 def show_comparison(found: Mapping[str, Any]) -> None:
     """A row per run, the first one being what the others are measured against."""
     console.print(
-        f"{found['part']}: {found['pieces']:,} pieces of {found['works']:,} works; {found['unit']} (resolution {found['resolution']}), lower is better. "
+        f"{found['part']}: {found['pieces']:,} pieces of {found['works']:,} works; {found['unit']}, lower is better. "
         f"A Markov model needs {found['markov']:.3f}."
     )
     table = Table(box=None, padding=(0, 2, 0, 0))

@@ -30,7 +30,7 @@ def split_pieces(
     known = np.unique(group[np.array(seen, dtype=bool)] if len(seen) else group[:0])
     works, place, sizes = np.unique(group, return_inverse=True, return_counts=True)
     free = ~np.isin(works, known)
-    if (1 if len(known) else 2) <= free.sum() < works_to_split(settings):
+    if 2 <= free.sum() < works_to_split(settings):
         dealt = np.full(len(works), -1)
         dealt[free] = deal(sizes[free], min(settings.folds, int(free.sum())), seed)
         parts, folds = [TRAIN] * len(kept), dealt[place].tolist()

@@ -189,6 +189,14 @@ class MarkovModel:
             found[:, f] = np.bincount(columns.piece, -np.log(model.probabilities(columns)), minlength=len(pieces))
         return found
 
+    def recounted(self, training: Sequence[Rows]) -> MarkovModel:
+        """The same views and weights, with the counts of other pieces."""
+        models = []
+        for f, model in enumerate(self.by_field):
+            columns = Columns(self.representation, training, f)
+            models.append(FieldModel(tuple((Tally(tally.view, columns), weights) for tally, weights in model.ladder)))
+        return MarkovModel(self.representation, tuple(models))
+
     @property
     def views(self) -> dict[str, list[View]]:
         names = self.representation.fields

@@ -55,10 +55,13 @@ def held_out(metrics: Table) -> Table | None:
 
 
 def carried_over(train: Table, held: Table, lossy: bool) -> float:
-    """The share of the gain over frequencies that is left on unseen music; may be negative, NaN if unknown."""
+    """The share of the gain over frequencies that is left on unseen music.
+
+    It may be negative, and is NaN where there was no gain on the training pieces, or where it is unknown.
+    """
     key = "nats_per_token" if lossy else "bits_per_note"
     gains = [figure(part, key, UNIGRAM) - figure(part, key) for part in (train, held)]
-    return gains[1] / gains[0] if not gains[0] <= 0 else 0.0
+    return gains[1] / gains[0] if gains[0] > 0 else math.nan
 
 
 def overfitted(metrics: Table) -> bool:
@@ -66,9 +69,7 @@ def overfitted(metrics: Table) -> bool:
     train, held = metrics["train"], held_out(metrics)
     if not (train and held):
         return False
-    key = "nats_per_token" if metrics["lossy"] else "bits_per_note"
-    learned = figure(train, key) < figure(train, key, UNIGRAM)
-    return learned and carried_over(train, held, bool(metrics["lossy"])) < OVERFITTED
+    return carried_over(train, held, bool(metrics["lossy"])) < OVERFITTED
 
 
 def first_line(metrics: Table, judgement: Table | None) -> FirstLine:
@@ -100,14 +101,23 @@ def baseline_alarm(metrics: Table) -> str:
     if own >= markov:
         return f"The network does not beat the Markov model: {own:.2f} against {markov:.2f} {unit}."
     interval = lead(metrics)
+    if not interval and not metrics["lossy"] and not math.isnan(own - markov) and one_work(metrics):
+        return (
+            f"That the network beats the Markov model, {own:.2f} against {markov:.2f} {unit}, rests on a single work."
+        )
     if interval and interval[0] <= 0:
         return f"The network does not clearly beat the Markov model: {own:.2f} against {markov:.2f} {unit}, a difference that the choice of works can explain."
     return ""
 
 
+def one_work(metrics: Table) -> bool:
+    """Whether a single work was held out, which says nothing of others."""
+    return (held_out(metrics) or {}).get("works") == 1
+
+
 def lead(metrics: Table) -> tuple[float, float] | None:
     """By how many bits per note the network beats the Markov model on unseen music, 95 % interval over works."""
-    versus = (held_out(metrics) or {}).get("versus_markov") or metrics.get("versus_markov") or {}
+    versus = (held_out(metrics) or {}).get("versus_markov") or {}
     low, high = versus.get("interval") or (None, None)
     return None if low is None or high is None or metrics["lossy"] else (-high, -low)
 
@@ -167,10 +177,10 @@ def fairly_tested(metrics: Table, by_work: bool) -> Answer:
     if not by_work:
         return Answer(False, "Only in part.", "The split is by file: another performance of a held-out piece may have been learned, and then the figures flatter.")  # fmt: skip
     apart = "Pieces are grouped into works by what is played, whatever their names, keys and tempos, and no work is on both sides."
-    if folds := metrics.get("folds"):
-        return Answer(True, "Yes.", f"{apart} There are few works, so {folds} models each learned all folds but one and were tested on that one. The model delivered here learned everything, for as long as the folds found best; how long a fold's own model learned was decided by the other folds.")  # fmt: skip
     if metrics["fine_tuned"]:
         return Answer(None, "Only in part.", f"{apart} What the model it began from had seen, nobody knows here.")
+    if folds := metrics.get("folds"):
+        return Answer(True, "Yes.", f"{apart} There are few works, so {folds} models each learned all folds but one and were tested on that one. The model delivered here learned everything, for as long as the folds found best; how long a fold's own model learned was decided by the other folds.")  # fmt: skip
     if metrics["held_out"] != "test":
         return Answer(None, "Only in part.", f"{apart} But the held-out works also chose the best step, which flatters a little; there were too few for a test of their own.")  # fmt: skip
     choice = "Validation works chose the step that was kept. The test works were scored once, at the end, and chose nothing." if metrics["validation"] else "The last step was kept, and the test works chose nothing."  # fmt: skip
@@ -184,6 +194,10 @@ def remembered(metrics: Table) -> Answer:
         return Answer(None, "Not measured.", "There is no pair of figures to compare.")
     if overfitted(metrics):
         return Answer(False, "Hardly.", f"{text} More works help most, then a smaller model or fewer minutes.")
+    if math.isnan(carried_over(metrics["train"], held_out(metrics) or {}, bool(metrics["lossy"]))):
+        return Answer(
+            None, "Not known.", f"{text} It has not learned its training pieces beyond the frequencies of notes."
+        )
     return Answer(True, "Yes.", text)
 
 
@@ -197,12 +211,12 @@ def gap_in_words(metrics: Table) -> str:
     if not metrics["lossy"]:
         claim = f"{figure(train, 'bits_per_note'):.2f} bits per note instead of {figure(held, 'bits_per_note'):.2f} ({claim})"  # fmt: skip
     claim = f"Judged on its own training pieces, this model would claim {claim}."
+    if low >= high:
+        return f"{claim} There is no gap to explain: unseen music is no harder for it."
     share = carried_over(train, held, bool(metrics["lossy"]))
     if math.isnan(share):
         return f"{claim} The difference is memory: it is gone as soon as the music is new."
-    if share >= 1:
-        return f"{claim} There is no gap to explain: unseen music is no harder for it."
-    left = percent(share) if share >= 0.005 else "nothing"
+    left = percent(min(share, 1)) if share >= 0.005 else "nothing"
     return f"{claim} The difference is memory, gone as soon as the music is new: of its lead over the bare frequencies of notes, {left} is left there."
 
 
@@ -211,7 +225,13 @@ def beats(metrics: Table) -> Answer:
     own, markov, unigram = (measured(metrics, model) for model in (NETWORK, MARKOV, UNIGRAM))
     if alarm := baseline_alarm(metrics):
         advice = "" if overfitted(metrics) else " Give it more minutes or more music."
-        return Answer(False, "Not clearly." if own < min(markov, unigram) else "No.", alarm + advice)
+        if own < min(markov, unigram):
+            return (
+                Answer(None, "Not known.", alarm)
+                if one_work(metrics)
+                else Answer(False, "Not clearly.", alarm + advice)
+            )
+        return Answer(False, "No.", alarm + advice)
     if math.isnan(own) or math.isnan(markov):
         return Answer(None, "Not measured.", "There is no figure of a Markov model on unseen music to compare with.")
     unit = measure(metrics)[1]
@@ -236,8 +256,10 @@ def sounds(judgement: Table | None) -> Answer:
     if not judgement:
         return Answer(None, "Not measured.", "No improvised piece was compared with the music of the corpus.")
     fidelity = judgement["fidelity"]
-    pairs = [(figure(one, "generated"), figure(one, "floor_high")) for one in fidelity["features"]]
-    inside = [near <= floor for near, floor in pairs if not (math.isnan(near) or math.isnan(floor))]
+    measured_both = [
+        one for one in fidelity["features"] if not math.isnan(figure(one, "generated") + figure(one, "floor_high"))
+    ]
+    inside = [one["inside"] for one in measured_both]
     if not inside:
         return Answer(None, "Not known.", fidelity["text"])
     share = sum(inside) / len(inside)

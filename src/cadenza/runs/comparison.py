@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cadenza.errors import CadenzaError
+from cadenza.evaluate.verdict import MARKOV, NETWORK
 from cadenza.likelihood import TOTAL, Score, paired_interval
-from cadenza.runs.figures import MARKOV, NETWORK, read_scores
+from cadenza.runs.figures import read_scores
 from cadenza.runs.folder import MANIFEST, Run
 
 Works = npt.NDArray[np.int64]
@@ -35,14 +36,19 @@ def compare(runs: Sequence[Run]) -> dict[str, Any]:
     if not metrics[0][part]:
         raise CadenzaError(f"{runs[0].folder}: nothing was held out, so there is no figure to compare.")
     scores, works = read_scores(runs[0], part)
-    networks = [scores[NETWORK], *(read_scores(run, part)[0][NETWORK] for run in runs[1:])]
+    networks = [on_grid(read_scores(run, part)[0][NETWORK]) for run in runs]
+    for run, other in zip(runs, networks, strict=True):
+        if not np.array_equal(other.notes_P, networks[0].notes_P):
+            raise CadenzaError(
+                f"{run.folder}: its pieces do not hold the same notes as those of {runs[0].folder}, so the figures do not compare."
+            )
     return {
         "part": part,
-        "unit": f"bits per {metrics[0]['unit'] if lossy else 'note'}",
+        "unit": f"bits per {metrics[0]['unit'] if lossy else 'note'} at {metrics[0]['resolution']}",
         "resolution": metrics[0]["resolution"],
         "pieces": len(works),
         "works": len(np.unique(works)),
-        "markov": bits(scores[MARKOV], lossy),
+        "markov": bits(on_grid(scores[MARKOV]), lossy),
         "runs": [row(run.folder, own, networks[0], works, lossy) for run, own in zip(runs, networks, strict=True)],
     }
 
@@ -58,6 +64,11 @@ def check_comparable(first: Run, other: Run, before: dict[str, Any], after: dict
             raise CadenzaError(
                 f"{other.folder}: its {key.replace('_', ' ')} is {after[key]!r}, that of {first.folder} is {before[key]!r}, so the figures do not compare."
             )
+
+
+def on_grid(score: Score) -> Score:
+    """The score at the common resolution, so that runs with other bins compare."""
+    return replace(score, nats_PF=score.nats_PF + math.log(2) * score.grid_bits_PF)
 
 
 def bits(score: Score, per_token: bool) -> float:

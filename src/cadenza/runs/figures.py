@@ -17,17 +17,17 @@ from cadenza.errors import CadenzaError
 from cadenza.evaluate import markov
 from cadenza.evaluate.baselines import uniform, unigram
 from cadenza.evaluate.markov import MarkovModel
-from cadenza.improviser import Improviser, load_improviser
+from cadenza.evaluate.verdict import MARKOV, NETWORK, UNIFORM, UNIGRAM, first_line
+from cadenza.improviser import load_improviser
 from cadenza.likelihood import TOTAL, Score, concatenate, paired_interval, scoring
 from cadenza.models import Model, device
 from cadenza.records import Progress, Record, Said
-from cadenza.runs.folder import INIT, MANIFEST, METRICS, SCORES, Run, pieces_of
+from cadenza.runs.folder import INIT, METRICS, SCORES, Run, pieces_of
 from cadenza.runs.folds import held_out_score
 from cadenza.tokens import Rows
 from cadenza.train import Data, Pieces
 
 TRAIN_PIECES_SCORED = 100
-NETWORK, MARKOV, UNIGRAM, UNIFORM = "network", "markov", "unigram", "uniform"
 
 Scores = Mapping[str, Score]
 """What each model made of the same pieces, by its name."""
@@ -41,7 +41,7 @@ def score_parts(run: Run) -> Iterator[Record]:
     settings, data = run.settings(), run.data()
     torch.set_num_threads(settings.train.threads)
     improviser = run.improviser(device(settings.train.device).type)
-    check(run, improviser, data)
+    run.check_model(improviser)
     kept = run.kept()
     test = pieces_of(kept, TEST)
     drawn = np.random.default_rng(settings.train.seed).permutation(data.training)[:TRAIN_PIECES_SCORED]
@@ -69,26 +69,15 @@ def score_parts(run: Run) -> Iterator[Record]:
         metrics[part] = part_table(scores, np.array([entry.work for entry in entries]))
         lines += [] if part == TRAIN else score_lines(part, entries, scores)
         yield Said(in_words(part, metrics))
-    yield from warnings(metrics)
+    line = first_line(metrics, None)
+    if line.alarm:
+        yield Said(f"Warning: {line.text}")
     run.write(SCORES, "".join(lines).encode())
     run.write_json(METRICS, metrics)
 
 
-def check(run: Run, improviser: Improviser, data: Data) -> None:
-    """A model of another corpus than the run's raises `CadenzaError`."""
-    if improviser.manifest_sha256 != run.manifest_sha256():
-        raise CadenzaError(
-            f"{run.folder}: the manifest is not the one the model was trained on; restore {MANIFEST}, or train anew with another --out."
-        )
-    known, written = improviser.representation, data.representation
-    if (known.name, known.base, known.vocabulary) != (written.name, written.base, written.vocabulary):
-        raise CadenzaError(
-            f"{run.folder}: the model reads another vocabulary than its corpus is written in; restore the folder's files, or train anew with another --out."
-        )
-
-
 def fit_markov(data: Data) -> Generator[Progress, None, MarkovModel]:
-    """The Markov model of the training pieces, chosen on the validation pieces."""
+    """The Markov model of the training pieces, chosen on the validation pieces if there are any."""
     training, validation = (rows_of(data, part) for part in (data.training, data.validation))
     return (yield from markov.fitting(data.representation, training, validation))
 
@@ -112,12 +101,22 @@ def score_folds(run: Run, kept: Sequence[Entry]) -> Generator[Progress, None, tu
         data = run.fold_data(fold)
         held_out = [kept[index] for index in data.validation]
         seconds = np.array([entry.length_seconds for entry in held_out])
-        baseline = yield from markov.fitting(data.representation, rows_of(data, data.training), [])
+        baseline = yield from fold_baseline(run, kept, fold)
         folds.append(
             {NETWORK: held_out_score(run, fold, seconds)} | score_baselines(baseline, data, data.validation, seconds)
         )
         entries += held_out
     return entries, {name: concatenate([scores[name] for scores in folds]) for name in folds[0]}
+
+
+def fold_baseline(run: Run, kept: Sequence[Entry], fold: int) -> Generator[Progress, None, MarkovModel]:
+    """The Markov model of all folds but one; of three folds and more, it is chosen on the next one, then counts that too."""
+    data, following = run.fold_data(fold), (fold + 1) % run.folds()
+    chosen_on = [index for index in data.training if run.folds() > 2 and kept[index].fold == following]
+    counted = [index for index in data.training if index not in chosen_on]
+    pieces = (rows_of(data, np.array(part, dtype=np.int64)) for part in (counted, chosen_on))
+    baseline = yield from markov.fitting(data.representation, *pieces)
+    return baseline.recounted(rows_of(data, data.training)) if chosen_on else baseline
 
 
 def rows_of(data: Data, pieces: Pieces) -> list[Rows]:
@@ -198,7 +197,7 @@ def score_lines(part: str, entries: Sequence[Entry], scores: Scores) -> list[str
 
 def read_scores(run: Run, part: str) -> tuple[dict[str, Score], npt.NDArray[np.int64]]:
     """The scores of a part as `score_lines` wrote them, and the work of each piece."""
-    lines = [line for line in map(json.loads, run.read(SCORES).splitlines()) if line["part"] == part]
+    lines = [line for line in run.scores() if line["part"] == part]
     fields = tuple(lines[0]["tokens"])
 
     def table(rows: Iterable[Mapping[str, float]], kind: type = np.float64) -> npt.NDArray[Any]:
@@ -225,14 +224,3 @@ def in_words(part: str, metrics: Mapping[str, Any]) -> str:
     if metrics["lossy"]:
         return f"{part}: {perplexity} ({listed('perplexity_per_token', 2)})."
     return f"{part}: {row['bits_per_note']:.3f} bits per note ({listed('bits_per_note', 2)}), {perplexity}."
-
-
-def warnings(metrics: Mapping[str, Any]) -> Iterator[Said]:
-    """What the held-out figures do not say for the model."""
-    held = metrics[metrics["held_out"]]
-    if not held:
-        return
-    for name, words in ((UNIGRAM, "the frequencies of notes alone"), (MARKOV, "counting short contexts (the Markov model)")):  # fmt: skip
-        if held["perplexity_per_token"] >= held["baselines"][name]["perplexity_per_token"]:
-            yield Said(f"Warning: on held-out pieces the model is no better than {words}.")
-            return

@@ -104,10 +104,13 @@ class Run:
     def data(self) -> Data:
         return data_of(self.tables(), self.representation(), self.kept(), self.settings())
 
-    def fold_data(self, fold: int) -> Data:
-        """A fold is held out as validation, the others train."""
+    def fold_data(self, fold: int, settings: Settings | None = None) -> Data:
+        """A fold is held out as validation, the others train; `settings` while they are not written yet."""
         entries = [replace(entry, split=VALIDATION if entry.fold == fold else TRAIN) for entry in self.kept()]
-        return data_of(self.tables(), self.representation(), entries, self.settings())
+        settings = settings or self.settings()
+        facts = self.facts()
+        tokens = representation(settings.tokens.representation, facts.base, facts.vocabulary)
+        return data_of(self.tables(), tokens, entries, settings)
 
     def seen(self) -> Hashes:
         """A sketch of the music that the run's model learns from or is chosen by, its parent's included."""
@@ -119,10 +122,22 @@ class Run:
     def improviser(self, device_name: str = "cpu") -> Improviser:
         return load_improviser(self.folder / MODEL, device_name)
 
+    def check_model(self, improviser: Improviser) -> None:
+        """A model of another corpus than the run's raises `CadenzaError`."""
+        if improviser.manifest_sha256 != self.manifest_sha256():
+            raise CadenzaError(
+                f"{self.folder}: the manifest is not the one the model was trained on; restore {MANIFEST}, or train anew with another --out."
+            )
+        known, written = improviser.representation, self.representation()
+        if (known.name, known.base, known.vocabulary) != (written.name, written.base, written.vocabulary):
+            raise CadenzaError(
+                f"{self.folder}: the model reads another vocabulary than its corpus is written in; restore the folder's files, or train anew with another --out."
+            )
+
     def log(self, place: str = "") -> list[dict[str, Any]]:
         """The log of the delivered model, or of the training whose folder is `place`."""
         path = self.folder / place / LOG
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        return self._lines(place + LOG) if path.exists() else []
 
     def metrics(self) -> dict[str, Any]:
         return self._json(METRICS)
@@ -131,17 +146,21 @@ class Run:
         """What the improvised pieces are like beside human ones, once that has been measured."""
         return self._json(JUDGEMENT) if (self.folder / JUDGEMENT).exists() else None
 
+    def scores(self) -> list[dict[str, Any]]:
+        """What every model made of each held-out piece."""
+        return self._lines(SCORES)
+
     def origin(self) -> dict[str, Any]:
         """The source and the model it began from, as they were given."""
         return self._json(ORIGIN)
 
     def derived(self) -> list[str]:
         """What was found and derived when the run was prepared, in sentences."""
-        return list(json.loads(self.read(DERIVED)))
+        return list(self._json(DERIVED))
 
     def samples(self) -> list[dict[str, Any]]:
         """Name, temperature, length and variety of each of the run's own pieces."""
-        return list(json.loads(self.read(SAMPLES_LIST))) if (self.folder / SAMPLES_LIST).exists() else []
+        return list(self._json(SAMPLES_LIST)) if (self.folder / SAMPLES_LIST).exists() else []
 
     def tuned(self) -> dict[str, Any] | None:
         """What `tune` tried and chose, if it was run."""
@@ -158,9 +177,15 @@ class Run:
         except (SafetensorError, OSError) as error:
             raise self._damaged(STATE, error) from None
 
-    def _json(self, name: str) -> dict[str, Any]:
+    def _lines(self, name: str) -> list[dict[str, Any]]:
         try:
-            return dict(json.loads(self.read(name)))
+            return [dict(json.loads(line)) for line in self.read(name).splitlines()]
+        except ValueError as error:
+            raise self._damaged(name, error) from None
+
+    def _json(self, name: str) -> Any:
+        try:
+            return json.loads(self.read(name))
         except ValueError as error:
             raise self._damaged(name, error) from None
 

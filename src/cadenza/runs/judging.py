@@ -2,7 +2,8 @@
 
 Judged are the run's own samples and as many more, never written, as make `JUDGED` in all. The measure of
 both questions is unseen human music, treated in the same way: held-out works, cut to the lengths of the
-improvised pieces; where folds took the place of held-out works, each fold beside all the others.
+improvised pieces. Where folds took the place of held-out works, each fold stands beside all the others
+for the first question, and the first fold beside the others for the second.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def judge(run: Run) -> Iterator[Record]:
     kept = run.kept()
     pieces = own + (yield from more_pieces(run, len(own)))
     if not pieces:
+        (run.folder / JUDGEMENT).unlink(missing_ok=True)
         yield Said("There is no improvised piece to judge.")
         return
     trained = [entry.split == TRAIN for entry in kept]
@@ -57,7 +59,9 @@ def judge(run: Run) -> Iterator[Record]:
     names = [entry.name for entry in compress(kept, trained)]
     likenesses = yield from measured("comparing with the training pieces", index, pieces)
     pairs = list(partitions(kept))
-    stick = yield from calibrated(human, pairs, [len(piece) for piece in pieces], run.settings().train.seed)
+    stick = yield from calibrated(
+        human, pairs, index if not run.folds() else None, [len(piece) for piece in pieces], run.settings().train.seed
+    )
     verdicts = [verdict(one, stick, names) for one in likenesses]
     yield Progress("comparing with the collection", 0, 1)
     training, held_out = ([*compress(human, mask)] for mask in pairs[0]) if pairs else (human, [])
@@ -74,7 +78,11 @@ def judge(run: Run) -> Iterator[Record]:
     original = {"copied": copied, "text": text, "yardstick": stick, "samples": samples}
     for one, likeness, piece in zip(samples, likenesses, own, strict=False):
         yield from write_nearest(run, one["name"], piece, known, likeness)
-    run.write_json(JUDGEMENT, {"pieces": len(pieces), "originality": original, "fidelity": sound})
+    sampling = run.settings().sample.model_dump(include={"temperature", "by_field", "top_k", "top_p", "min_p", "sweep"})
+    features = asdict(sound) | {"features": [asdict(one) | {"inside": one.inside} for one in sound.features]}
+    run.write_json(
+        JUDGEMENT, {"pieces": len(pieces), "sampling": sampling, "originality": original, "fidelity": features}
+    )
     yield Said(text)
     yield Said(sound.text)
 
@@ -115,13 +123,17 @@ def measured(doing: str, index: TrainingIndex, pieces: Sequence[Notes]) -> Gener
 
 
 def calibrated(
-    human: Sequence[Notes], pairs: Sequence[tuple[list[bool], list[bool]]], lengths: Sequence[int], seed: int
+    human: Sequence[Notes],
+    pairs: Sequence[tuple[list[bool], list[bool]]],
+    known: TrainingIndex | None,
+    lengths: Sequence[int],
+    seed: int,
 ) -> Generator[Progress, None, Yardstick | None]:
-    """How far unseen human music repeats what is in the training part; None without any."""
+    """How far unseen human music repeats what is in the training part, whose index may be `known`; None without any."""
     found: list[Likeness] = []
     for training, unseen in pairs:
         cut = excerpts([*compress(human, unseen)], lengths, np.random.default_rng(seed))
-        index = TrainingIndex.of([*compress(human, training)])
+        index = known or TrainingIndex.of([*compress(human, training)])
         found += yield from measured("comparing unseen human music", index, cut)
     return yardstick(found) if found else None
 

@@ -82,7 +82,7 @@ def freeze(
     if init is not None:
         run.write(INIT, init.read_bytes())
     run.write_json(ORIGIN, origin_of(run, source, init))
-    settings = yield from resolve(settings, data, 1 + run.folds())
+    settings = yield from resolve(settings, run.fold_data(0, settings) if run.folds() else data, 1 + run.folds())
     run.write_json(DERIVED, derived)
     run.write(CONFIG, tomli_w.dumps(settings.model_dump()).encode())
 

@@ -8,11 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from cadenza.checkpoint import with_sampling
 from cadenza.errors import CadenzaError
 from cadenza.records import Record, Said
 from cadenza.runs.folder import INIT, MANIFEST, METRICS, MODEL, SAMPLES, Run
 from cadenza.runs.prepare import prepare
 from cadenza.runs.stages import carry_out
+from cadenza.settings import SampleSettings
 
 CLOSE = 1e-3
 """Figures that differ by a smaller share agree for practical purposes; other processors round otherwise."""
@@ -27,11 +31,12 @@ def reproduce(run: Run, out: Path) -> Iterator[Record]:
         )
     origin, again = run.origin(), Run(out)
     parent = run.folder / INIT
+    torch.set_num_threads(run.settings().train.threads)  # which prepare() would else take from this process
     if not again.prepared:
         yield from prepare(again, origin["found_at"], run.settings(), parent if parent.exists() else None)
     if again.manifest_sha256() != run.manifest_sha256():
         raise CadenzaError(
-            f"{out / MANIFEST}: not that of {run.folder}, so the music or the way it is read has changed and no figure can match; restore {origin['source']}, or begin a new run."
+            f"{out / MANIFEST}: not that of {run.folder}, so the music or the way it is read has changed and no figure can match; restore {origin['source']}, remove {out} and repeat, or begin a new run."
         )
     yield from carry_out(origin["found_at"], run.settings(), out, parent if parent.exists() else None, resume=True)
     yield from differences(run, again)
@@ -39,7 +44,9 @@ def reproduce(run: Run, out: Path) -> Iterator[Record]:
 
 def differences(run: Run, again: Run) -> Iterator[Said]:
     """What is the same to the last bit, what is close, and what is not."""
-    for name in (MODEL, *(f"{SAMPLES}/{one['name']}.mid" for one in run.samples())):
+    plain = [with_sampling(one.read(MODEL), SampleSettings()) for one in (run, again)]  # however it was tuned since
+    yield Said(f"{MODEL}: {'the same bytes' if plain[0] == plain[1] else 'other bytes'}.")
+    for name in (f"{SAMPLES}/{one['name']}.mid" for one in run.samples()):
         same = digest(run, name) == digest(again, name)
         yield Said(f"{name}: {'the same bytes' if same else 'other bytes'}.")
     before, after = (dict(numbers({"metrics": one.metrics(), "judgement": one.judgement()})) for one in (run, again))

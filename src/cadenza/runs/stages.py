@@ -8,10 +8,11 @@ from pathlib import Path
 import torch
 
 from cadenza.errors import CadenzaError
+from cadenza.evaluate.verdict import first_line
 from cadenza.records import Record, Said
 from cadenza.runs.figures import score_parts
 from cadenza.runs.fit import fit
-from cadenza.runs.folder import CHOICE, CONFIG, JUDGEMENT, METRICS, REPORT, SAMPLES_LIST, Run
+from cadenza.runs.folder import CHOICE, CONFIG, JUDGEMENT, METRICS, REPORT, SAMPLES_LIST, SCORES, TUNE, Run
 from cadenza.runs.folds import cross_validate
 from cadenza.runs.judging import judge
 from cadenza.runs.page import write_report
@@ -33,6 +34,7 @@ def carry_out(
         yield from improvise(run)
     if not (run.folder / JUDGEMENT).exists():
         yield from judge(run)
+        yield Said(first_line(run.metrics(), run.judgement()).text)
     if (run.folder / REPORT).exists():
         yield Said(f"Report: {run.folder / REPORT}")
     else:
@@ -41,11 +43,12 @@ def carry_out(
 
 
 def evaluate(run: Run) -> Iterator[Record]:
-    """Score the model anew on every part, and judge the samples there are."""
+    """Score the model anew on every part, judge what it improvises, and write the report."""
     yield from verify(run)
     yield from score_parts(run)
-    if run.samples():
-        yield from judge(run)
+    yield from judge(run)
+    yield Said(first_line(run.metrics(), run.judgement()).text)
+    yield from write_report(run)
 
 
 def train(
@@ -67,6 +70,8 @@ def train(
     else:
         yield from prepare(run, source, settings, init)
     if not run.trained:
+        for name in (METRICS, SCORES, SAMPLES_LIST, JUDGEMENT, TUNE, REPORT):  # of an earlier state, if any
+            (run.folder / name).unlink(missing_ok=True)
         if run.folds() and not (run.folder / CHOICE).exists():
             yield from cross_validate(run)
         yield from fit(run)

@@ -29,9 +29,10 @@ from cadenza.improviser import Improviser, cut
 from cadenza.models import device
 from cadenza.notes import Notes, from_first_onset, one_at_a_time
 from cadenza.records import Progress, Record, Said
-from cadenza.runs.folder import MANIFEST, MODEL, PLOTS, TUNE, Run
+from cadenza.runs.folder import MODEL, PLOTS, TUNE, Run
 from cadenza.runs.pictures import tune_pictures, write_figure
 from cadenza.runs.trials import Judge, Trial, as_dict, in_words, judged, plainest, why
+from cadenza.runs.verification import verify
 from cadenza.settings import SampleSettings, validate
 
 TEMPERATURES = (0.7, 0.8, 0.9, 1.0, 1.1, 1.2)
@@ -48,11 +49,12 @@ def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterato
     settings = run.settings()
     torch.set_num_threads(1)  # a row of eight lanes is too little work to share; a second thread would wait
     improviser = run.improviser(device(settings.train.device).type)
-    check(run, improviser, count, seconds)
+    yield from verify(run)
+    run.check_model(improviser)
+    check(run, count, seconds)
     validation = run.pieces(VALIDATION)
-    seconds = seconds or round(
-        min(LONGEST_SECONDS, float(np.median([piece.length_seconds for piece, _ in validation])))
-    )
+    median = float(np.median([piece.length_seconds for piece, _ in validation]))
+    seconds = seconds or max(1, round(min(LONGEST_SECONDS, median)))
     yield Progress("reading the training pieces", 0, 1)
     judge = judge_of(run, validation, seconds)
     human = human_level(judge, count, settings.train.seed)
@@ -73,10 +75,10 @@ def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterato
     yield Said(f"{found['why']} cadenza generate now samples so unless told otherwise.")
 
 
-def check(run: Run, improviser: Improviser, count: int, seconds: float | None) -> None:
-    if improviser.manifest_sha256 != run.manifest_sha256():
+def check(run: Run, count: int, seconds: float | None) -> None:
+    if run.folds():
         raise CadenzaError(
-            f"{run.folder}: the manifest is not the one the model was trained on; restore {MANIFEST}, or train anew with another --out."
+            f"{run.folder}: its works were dealt into folds, so there are no validation works to choose a temperature by; train anew with --set corpus.folds=0, or with more works."
         )
     if not len(run.data().validation):
         raise CadenzaError(

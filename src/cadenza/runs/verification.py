@@ -6,15 +6,21 @@ import hashlib
 from collections.abc import Container, Iterator
 from pathlib import Path
 
-from cadenza.batches import ROWS_FILE
+from cadenza.batches import OFFSETS_FILE, ROWS_FILE
 from cadenza.corpus import catalogue
 from cadenza.corpus.scan import Entry
 from cadenza.corpus.sources import open_source
 from cadenza.errors import CadenzaError
 from cadenza.records import Record, Said
-from cadenza.runs.folder import CORPUS, MANIFEST, Run
+from cadenza.runs.folder import CORPUS, FACTS, MANIFEST, SEEN, Run
 
-FROZEN = {"manifest_sha256": MANIFEST, "rows_sha256": f"{CORPUS}/{ROWS_FILE}"}
+FROZEN = {
+    "manifest_sha256": MANIFEST,
+    "rows_sha256": f"{CORPUS}/{ROWS_FILE}",
+    "offsets_sha256": f"{CORPUS}/{OFFSETS_FILE}",
+    "facts_sha256": FACTS,
+    "seen_sha256": SEEN,
+}
 AGAIN = "or begin again with another --out."
 
 
