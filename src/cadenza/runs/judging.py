@@ -33,7 +33,6 @@ from cadenza.models import device
 from cadenza.notes import Notes, from_first_onset
 from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import JUDGEMENT, NEAREST, SAMPLES, Run
-from cadenza.runs.pictures import write_figure
 from cadenza.settings import MidiSettings
 
 SIDES = "own", "training"
@@ -76,8 +75,9 @@ def judge(run: Run) -> Iterator[Record]:
     copied = sum(one.copied for one in verdicts)
     text = in_words(copied, len(pieces), stick)
     original = {"copied": copied, "text": text, "yardstick": stick, "samples": samples}
-    for one, likeness, piece in zip(samples, likenesses, own, strict=False):
-        yield from write_nearest(run, one["name"], piece, known, likeness)
+    for number, (one, likeness, piece) in enumerate(zip(samples, likenesses, own, strict=False)):
+        yield Progress("rendering the nearest passages", number, len(samples))
+        write_nearest(run, one["name"], piece, known, likeness)
     sampling = run.settings().sample.model_dump(include={"temperature", "by_field", "top_k", "top_p", "min_p", "sweep"})
     features = asdict(sound) | {"features": [asdict(one) | {"inside": one.inside} for one in sound.features]}
     run.write_json(
@@ -187,7 +187,7 @@ def in_words(copied: int, pieces: int, stick: Yardstick | None) -> str:
     return f"None of {pieces} improvised pieces repeats clearly more of a training piece than unseen human music does."
 
 
-def write_nearest(run: Run, name: str, piece: Notes, training: Sequence[Notes], likeness: Likeness) -> Iterator[Record]:
+def write_nearest(run: Run, name: str, piece: Notes, training: Sequence[Notes], likeness: Likeness) -> None:
     """The nearest passage of a sample and of the training piece: sound and picture of each, on the same axes."""
     if likeness.nearest is None:
         return
@@ -195,6 +195,6 @@ def write_nearest(run: Run, name: str, piece: Notes, training: Sequence[Notes], 
     rolls = plot.aligned_rolls(pair[0], pair[1], likeness.nearest.semitones)
     for side, passage, roll in zip(SIDES, pair, rolls, strict=True):
         stem = run.folder / NEAREST / f"{name}-{side}"
-        for path in export.piece(passage, stem, ("mid", "mp3"), run.facts().program, run.settings().audio):
-            yield Said(f"Wrote {path}")
-        yield from write_figure(roll, stem, ("svg",))
+        for _ in export.piece(passage, stem, ("mid", "mp3"), run.facts().program, run.settings().audio):
+            pass
+        export.write(stem.with_name(f"{stem.name}.svg"), plot.to_bytes(roll, "svg"))
