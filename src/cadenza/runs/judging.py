@@ -168,14 +168,20 @@ def nearest_passage(
 def both_passages(piece: Notes, training: Notes, nearest: Passage) -> tuple[Notes, Notes]:
     """The improvised passage and that of the training piece, with some notes around, where they stand.
 
-    They are heard one after the other, so the end of long ones is left out.
+    Both begin about as long before their passage, so that rolls of one scale show it at one place; they are
+    heard one after the other, so the end of long ones is left out.
     """
-    before = min(nearest.own_start, nearest.start, AROUND)
-    own = piece[nearest.own_start - before : nearest.own_stop + AROUND]
-    other = training[nearest.start - before : nearest.stop + AROUND]
-    until = int(own.onset[0]) + round(HEARD_SECONDS / own.header.step_seconds)
-    count = int(np.searchsorted(own.onset, until))
-    return own[slice(count)], other[slice(count)]
+    begin = max(nearest.own_start - AROUND, 0)
+    stop = min(nearest.own_stop + AROUND, len(piece)) - 1
+    lead = int(piece.onset[nearest.own_start] - piece.onset[begin])
+    heard = min(int(piece.onset[stop] - piece.onset[begin]), round(HEARD_SECONDS / piece.header.step_seconds))
+    theirs = int(training.onset[nearest.start]) - lead
+    return excerpt(piece, int(piece.onset[begin]), heard), excerpt(training, theirs, heard)
+
+
+def excerpt(piece: Notes, begin: int, steps: int) -> Notes:
+    """The notes that begin from a step on until so many steps later."""
+    return piece[(piece.onset >= begin) & (piece.onset <= begin + steps)]
 
 
 def in_words(copied: int, pieces: int, stick: Yardstick | None) -> str:
