@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from cadenza.evaluate import markov
 from cadenza.evaluate.baselines import unigram
-from cadenza.evaluate.markov import LAGS, Columns, MarkovModel, Symbol, View, fit
+from cadenza.evaluate.markov import MarkovModel, fit
+from cadenza.evaluate.views import LAGS, Columns, Symbol, View
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.records import Progress
 from cadenza.tokens import REPRESENTATIONS, Representation, Rows, representation

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from itertools import compress
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def judge(run: Run) -> Iterator[Record]:
     stick = yield from calibrated(
         human, pairs, index if not run.folds() else None, [len(piece) for piece in pieces], run.settings().train.seed
     )
-    verdicts = [verdict(one, stick, names) for one in likenesses]
+    verdicts = [verdict(one, stick, [PurePosixPath(name).name for name in names]) for one in likenesses]
     yield Progress("comparing with the collection", 0, 1)
     training, held_out = ([*compress(human, mask)] for mask in pairs[0]) if pairs else (human, [])
     works = [entry.work for entry in compress(kept, pairs[0][1])] if pairs else []

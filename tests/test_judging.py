@@ -1,0 +1,106 @@
+"""Improvised pieces are judged beside unseen human ones; what cannot be judged is said."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cadenza.improviser import Improviser, Piece
+from cadenza.notes import Notes
+from cadenza.records import Said
+from cadenza.runs import carry_out, open_run
+from cadenza.runs.folder import Run
+from cadenza.runs.judging import JUDGED, judge, partitions
+from cadenza.settings import build
+from conftest import Midi
+
+SETTINGS: dict[str, Any] = {
+    "corpus": {"folds": 0},
+    "model": {"layers": 1, "width": 16},
+    "train": {"steps": 4, "evaluations": 2, "threads": 1},
+    "sample": {"seconds": 6, "count": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory, smf: Midi) -> Run:
+    music = tmp_path_factory.mktemp("music") / "music"
+    music.mkdir()
+    for seed in range(8):
+        (music / f"piece-{seed}.mid").write_bytes(smf.piece(seed))
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    list(carry_out(str(music), build("tiny", **SETTINGS), folder))
+    return open_run(folder)
+
+
+def with_pieces(monkeypatch: pytest.MonkeyPatch, pieces: list[Notes]) -> None:
+    """Let every model improvise these pieces, whatever it has learned."""
+
+    def stream(*_: object) -> Any:
+        yield from ()
+        return [Piece(notes, None) for notes in pieces]  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Improviser, "stream", stream)
+
+
+def texts(run: Run) -> list[str]:
+    return [record.text for record in judge(run) if isinstance(record, Said)]
+
+
+def test_a_judgement_is_json_that_any_reader_takes(run: Run) -> None:
+    def refuse(word: str) -> float:
+        raise AssertionError(f"{word} is no JSON")
+
+    found = json.loads(run.read("judgement.json"), parse_constant=refuse)
+    assert found["pieces"] == JUDGED
+    assert [one["name"] for one in found["originality"]["samples"]] == ["01", "02"]
+    assert len(found["fidelity"]["features"]) == 15
+    assert found["sampling"]["temperature"] == run.settings().sample.temperature
+
+
+def test_judging_again_gives_the_same_bytes(run: Run) -> None:
+    before = run.read("judgement.json")
+    texts(run)
+    assert run.read("judgement.json") == before
+
+
+def test_training_pieces_passed_off_as_improvised_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [piece for piece, _ in run.pieces("train")]
+    with_pieces(monkeypatch, [*known[:2], *known])  # the first two stand for the run's own samples
+    assert any(text.startswith(f"{len(known)} of {len(known) + 2} improvised pieces repeat") for text in texts(run))
+
+
+def test_unseen_human_pieces_passed_off_as_improvised_are_not_accused(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unseen = [piece for piece, _ in run.pieces("test")]
+    with_pieces(monkeypatch, [*unseen[:1], *unseen[:1], *unseen])
+    assert any(text.startswith("None of 3 improvised pieces repeats") for text in texts(run))
+
+
+def test_pieces_without_notes_are_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    silence = run.pieces("test")[0][0][:0]
+    with_pieces(monkeypatch, [silence] * 8)
+    assert any("of 2 improvised pieces" in text for text in texts(run))  # the two that were written as files
+
+
+def test_a_run_that_improvised_nothing_says_so_and_keeps_no_old_judgement(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import shutil
+
+    copy = Run(Path(shutil.copytree(run.folder, tmp_path / "copy")))
+    copy.write_json("samples/samples.json", [])
+    with_pieces(monkeypatch, [])
+    assert texts(copy) == ["There is no improvised piece to judge."]
+    assert copy.judgement() is None
+
+
+def test_folds_and_splits_part_what_trained_from_what_did_not(run: Run) -> None:
+    kept = run.kept()
+    [(training, unseen)] = partitions(kept)
+    assert [not one for one in training] == unseen
+    assert unseen == [entry.split != "train" for entry in kept]
