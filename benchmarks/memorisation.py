@@ -29,11 +29,11 @@ import numpy as np
 from cadenza.corpus.scan import Corpus, scan
 from cadenza.corpus.sources import open_source
 from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
+from cadenza.evaluate.draws import excerpts_by_notes
 from cadenza.evaluate.originality import (
     Likeness,
     TrainingIndex,
     Yardstick,
-    excerpts,
     fresh,
     line,
     verdict,
@@ -127,7 +127,7 @@ class Trial:
     def cut(self, pieces: list[Notes]) -> list[Notes]:
         """Excerpts as long as a minute of training music, in notes."""
         minutes = [int((piece.onset * piece.header.step_seconds < MINUTE).sum()) for piece in self.whole(TRAIN)]
-        return excerpts(pieces, minutes, self.rng)
+        return excerpts_by_notes(pieces, minutes, self.rng)
 
     @cached_property
     def index(self) -> TrainingIndex:

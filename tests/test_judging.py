@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,12 @@ def run(tmp_path_factory: pytest.TempPathFactory, smf: Midi) -> Run:
     return open_run(folder)
 
 
+@pytest.fixture
+def copy(run: Run, tmp_path: Path) -> Run:
+    """The run, free to be judged otherwise."""
+    return Run(Path(shutil.copytree(run.folder, tmp_path / "copy")))
+
+
 def with_pieces(monkeypatch: pytest.MonkeyPatch, pieces: list[Notes]) -> None:
     """Let every model improvise these pieces, whatever it has learned."""
 
@@ -67,32 +74,29 @@ def test_judging_again_gives_the_same_bytes(run: Run) -> None:
     assert run.read("judgement.json") == before
 
 
-def test_training_pieces_passed_off_as_improvised_are_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = [piece for piece, _ in run.pieces("train")]
+def test_training_pieces_passed_off_as_improvised_are_named(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = [piece for piece, _ in copy.pieces("train")]
     with_pieces(monkeypatch, [*known[:2], *known])  # the first two stand for the run's own samples
-    assert any(text.startswith(f"{len(known)} of {len(known) + 2} improvised pieces repeat") for text in texts(run))
+    assert any(text.startswith(f"{len(known)} of {len(known) + 2} improvised pieces repeat") for text in texts(copy))
 
 
 def test_unseen_human_pieces_passed_off_as_improvised_are_not_accused(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    copy: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    unseen = [piece for piece, _ in run.pieces("test")]
+    unseen = [piece for piece, _ in copy.pieces("test")]
     with_pieces(monkeypatch, [*unseen[:1], *unseen[:1], *unseen])
-    assert any(text.startswith("None of 3 improvised pieces repeats") for text in texts(run))
+    assert any(text.startswith("None of 3 improvised pieces repeats") for text in texts(copy))
 
 
-def test_pieces_without_notes_are_left_out(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    silence = run.pieces("test")[0][0][:0]
+def test_pieces_without_notes_are_left_out(copy: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    silence = copy.pieces("test")[0][0][:0]
     with_pieces(monkeypatch, [silence] * 8)
-    assert any("of 2 improvised pieces" in text for text in texts(run))  # the two that were written as files
+    assert any("of 2 improvised pieces" in text for text in texts(copy))  # the two that were written as files
 
 
 def test_a_run_that_improvised_nothing_says_so_and_keeps_no_old_judgement(
-    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    copy: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import shutil
-
-    copy = Run(Path(shutil.copytree(run.folder, tmp_path / "copy")))
     copy.write_json("samples/samples.json", [])
     with_pieces(monkeypatch, [])
     assert texts(copy) == ["There is no improvised piece to judge."]

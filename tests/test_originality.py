@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.evaluate.alignment import Line, Seeds
+from cadenza.evaluate.draws import excerpts_by_notes
 from cadenza.evaluate.matching import SuffixArray
 from cadenza.evaluate.originality import (
     MEASURES,
@@ -19,7 +20,6 @@ from cadenza.evaluate.originality import (
     Passage,
     TrainingIndex,
     Yardstick,
-    excerpts,
     fresh,
     line,
     verdict,
@@ -350,7 +350,7 @@ def test_without_a_held_out_piece_nobody_is_accused() -> None:
 @pytest.mark.parametrize("lengths", [[50], [20, 90, 300], [0, 1], []])
 def test_excerpts_are_as_long_as_asked(lengths: list[int]) -> None:
     pieces = [melody(seed, 130) for seed in range(5)] + [melody(9)[slice(0, 0)]]
-    cut = excerpts(pieces, lengths, np.random.default_rng(0))
+    cut = excerpts_by_notes(pieces, lengths, np.random.default_rng(0))
     assert len(cut) >= len(pieces)
     assert {len(one) for one in cut} <= {max(1, length) for length in lengths} | {len(piece) for piece in pieces}
     assert all(one.onset[0] == 0 for one in cut if len(one))
@@ -370,8 +370,8 @@ def test_copies_are_found_in_real_music_and_unseen_works_are_not_accused(data: P
     }
     rng = np.random.default_rng(0)
     index = TrainingIndex.of(pieces[TRAIN])
-    human = yardstick(list(index.likeness(excerpts(pieces[VALIDATION], [300], rng))))
-    hosts = excerpts(pieces[TEST], [300], rng)
+    human = yardstick(list(index.likeness(excerpts_by_notes(pieces[VALIDATION], [300], rng))))
+    hosts = excerpts_by_notes(pieces[TEST], [300], rng)
     assert not any(verdict(one, human).copied for one in index.likeness(hosts))
     for kind in KINDS:
         for number in range(8):

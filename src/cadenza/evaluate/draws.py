@@ -25,6 +25,27 @@ def excerpts(pieces: Sequence[Notes], like: Sequence[Notes], rng: np.random.Gene
     return [excerpt(piece, int(length), rng) for piece, length in zip(pieces, lengths, strict=True)]
 
 
+def excerpts_by_notes(pieces: Sequence[Notes], lengths: Sequence[int], rng: np.random.Generator) -> list[Notes]:
+    """Human pieces cut into excerpts of the lengths of other pieces, in notes, so that like meets like.
+
+    Each piece gives as many excerpts as fit, end to end from a random note on, all of a length drawn
+    from `lengths`; a shorter piece stays whole.
+    """
+    cut: list[Notes] = []
+    for piece in pieces:
+        length = max(1, int(rng.choice(lengths))) if len(lengths) else len(piece)
+        count = len(piece) // length if length else 0
+        if count < 1:
+            cut.append(piece)
+            continue
+        first = int(rng.integers(len(piece) - count * length + 1))
+        cut += [
+            from_first_onset(piece[slice(start, start + length)])
+            for start in range(first, first + count * length, length)
+        ]
+    return cut
+
+
 def excerpt(piece: Notes, length: int, rng: np.random.Generator) -> Notes:
     """The notes that begin within `length` steps of a random note, early enough for the piece to last."""
     latest = max(piece.end - length, int(piece.onset[0]))

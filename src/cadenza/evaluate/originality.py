@@ -27,7 +27,7 @@ import numpy as np
 
 from cadenza.evaluate.alignment import FAR, Flags, Integers, Line, Seeds
 from cadenza.evaluate.matching import SEPARATOR, SuffixArray
-from cadenza.notes import Notes, TimeBase, from_first_onset
+from cadenza.notes import Notes, TimeBase
 
 MEASURES = ("verbatim", "transposed", "pitches", "near")
 EXACT = MEASURES[:3]
@@ -183,27 +183,6 @@ def share(notes: Integers, size: int) -> float:
     """The share of a piece's patterns of `size` notes found in training, from the longest run at each note."""
     patterns = len(notes) - size + 2
     return float((notes >= size).sum() / patterns) if patterns > 0 else 0.0
-
-
-def excerpts(pieces: Sequence[Notes], lengths: Sequence[int], rng: np.random.Generator) -> list[Notes]:
-    """Human pieces cut into excerpts of the lengths of other pieces, in notes, so that like meets like.
-
-    Each piece gives as many excerpts as fit, end to end from a random note on, all of a length drawn
-    from `lengths`; a shorter piece stays whole.
-    """
-    cut: list[Notes] = []
-    for piece in pieces:
-        length = max(1, int(rng.choice(lengths))) if len(lengths) else len(piece)
-        count = len(piece) // length if length else 0
-        if count < 1:
-            cut.append(piece)
-            continue
-        first = int(rng.integers(len(piece) - count * length + 1))
-        cut += [
-            from_first_onset(piece[slice(start, start + length)])
-            for start in range(first, first + count * length, length)
-        ]
-    return cut
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 from cadenza import export, midi, plot
 from cadenza.corpus.scan import Entry
 from cadenza.corpus.split import TRAIN
+from cadenza.evaluate.draws import excerpts_by_notes
 from cadenza.evaluate.fidelity import compare_with_corpus
 from cadenza.evaluate.originality import (
     Likeness,
@@ -26,7 +27,6 @@ from cadenza.evaluate.originality import (
     TrainingIndex,
     Verdict,
     Yardstick,
-    excerpts,
     verdict,
     yardstick,
 )
@@ -133,7 +133,7 @@ def calibrated(
     """How far unseen human music repeats what is in the training part, whose index may be `known`; None without any."""
     found: list[Likeness] = []
     for training, unseen in pairs:
-        cut = excerpts([*compress(human, unseen)], lengths, np.random.default_rng(seed))
+        cut = excerpts_by_notes([*compress(human, unseen)], lengths, np.random.default_rng(seed))
         index = known or TrainingIndex.of([*compress(human, training)])
         found += yield from measured("comparing unseen human music", index, cut)
     return yardstick(found) if found else None

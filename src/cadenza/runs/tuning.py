@@ -23,8 +23,9 @@ from cadenza.checkpoint import with_sampling
 from cadenza.corpus.scan import Entry
 from cadenza.corpus.split import TRAIN, VALIDATION
 from cadenza.errors import CadenzaError
+from cadenza.evaluate.draws import excerpts_by_notes
 from cadenza.evaluate.fidelity import distance
-from cadenza.evaluate.originality import TrainingIndex, excerpts, yardstick
+from cadenza.evaluate.originality import TrainingIndex, yardstick
 from cadenza.improviser import Improviser, cut
 from cadenza.models import device
 from cadenza.notes import Notes, from_first_onset, one_at_a_time
@@ -95,7 +96,7 @@ def judge_of(run: Run, validation: Sequence[tuple[Notes, Entry]], seconds: float
     reference = [beginning(piece, seconds) for piece, _ in validation]
     index = TrainingIndex.of([piece for piece, _ in training])
     rng = np.random.default_rng(run.settings().train.seed)
-    human = excerpts([piece for piece, _ in validation], [len(piece) for piece in reference], rng)
+    human = excerpts_by_notes([piece for piece, _ in validation], [len(piece) for piece in reference], rng)
     works, names = [entry.work for _, entry in validation], [entry.name for _, entry in training]
     return Judge(reference, works, index, yardstick(list(index.likeness(human))), names)
 
