@@ -21,7 +21,7 @@ from cadenza.runs import carry_out, open_run
 from cadenza.runs.folder import Run
 from cadenza.runs.folds import bits_of, choose, evaluations, held_out_score, mean_log, place
 from cadenza.settings import CorpusSettings, Settings, build
-from conftest import Midi
+from conftest import Cadenza, Midi
 
 SMALL: dict[str, Any] = {
     "model": {"layers": 1, "width": 16},
@@ -205,3 +205,10 @@ def test_a_resumed_fold_run_that_is_finished_is_reused_whole(finished: Finished)
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()}
     list(carry_out("nowhere", small(), run.folder, resume=True))
     assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()} == before
+
+
+def test_folds_leave_no_validation_works_to_tune_by(finished: Finished, cadenza: Cadenza) -> None:
+    code, _, err = cadenza("tune", finished[0].folder)
+    assert code == 2
+    assert "its works were dealt into folds" in err
+    assert "corpus.folds=0" in err

@@ -108,3 +108,21 @@ def test_folds_and_splits_part_what_trained_from_what_did_not(run: Run) -> None:
     [(training, unseen)] = partitions(kept)
     assert [not one for one in training] == unseen
     assert unseen == [entry.split != "train" for entry in kept]
+
+
+def test_only_the_notes_that_are_shared_are_marked(run: Run) -> None:
+    from cadenza.evaluate.originality import TrainingIndex
+    from cadenza.runs.judging import AROUND, agreeing, both_passages
+
+    known = [piece for piece, _ in run.pieces("train")]
+    hosts = [piece for piece, _ in run.pieces("test")]
+    likeness = next(TrainingIndex.of(known).likeness(hosts))
+    nearest = likeness.nearest
+    assert nearest is not None
+    own, other = both_passages(hosts[0], known[nearest.piece], nearest)
+    agree = agreeing(own, other, nearest)
+    size = nearest.own_stop - nearest.own_start
+    assert own.pitch[0] == hosts[0].pitch[nearest.own_start]
+    assert len(own) <= size + AROUND
+    assert agree[:size].any()
+    assert not agree[size:].any()

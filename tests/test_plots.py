@@ -81,6 +81,10 @@ FOUR_MODELS = {
 }
 
 
+ODD = np.arange(20) % 2 == 1
+"""Every other note of two passages agrees."""
+
+
 def feature(title: str, generated: float, floor: float = 0.2, high: float = 0.4) -> FeatureFigures:
     return FeatureFigures(title, title, "", generated, floor, high, NAN, NAN, NAN, NAN)
 
@@ -104,8 +108,8 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "tuning without a human level": lambda: plot.tuning(TRIED[:3], 1),
     "models": lambda: plot.compare_models(FOUR_MODELS, "bits per note"),
     "perplexities": lambda: plot.compare_models(FOUR_MODELS, "perplexity per event"),
-    "own passage": lambda: plot.aligned_rolls(melody(), melody(30), 5)[0],
-    "nearest passage": lambda: plot.aligned_rolls(melody(), melody(30), -50)[1],
+    "own passage": lambda: plot.aligned_rolls(melody(), melody(30), ODD, 5)[0],
+    "nearest passage": lambda: plot.aligned_rolls(melody(), melody(30), ODD, -50)[1],
     "features": lambda: plot.feature_distances(FEATURES),
     "no floor": lambda: plot.feature_distances([feature("near", 0.1, NAN, NAN), feature("far", 3, NAN, NAN)]),
 }  # fmt: skip
@@ -140,8 +144,8 @@ EMPTY: dict[str, Callable[[], Figure]] = {
     "models": lambda: plot.compare_models({}, "bits per note"),
     "no figures": lambda: plot.compare_models({"network": {"test": (NAN, NAN, NAN)}, "Markov model": {}}, "bits per note"),
     "one model": lambda: plot.compare_models({"network": {"test": (3.0, 3.0, 3.0)}}, "perplexity per event"),
-    "no passage": lambda: plot.aligned_rolls(NOBODY, NOBODY)[0],
-    "one passage": lambda: plot.aligned_rolls(NOBODY, melody(3), 12)[1],
+    "no passage": lambda: plot.aligned_rolls(NOBODY, NOBODY, ODD[:0])[0],
+    "one passage": lambda: plot.aligned_rolls(NOBODY, melody(3), ODD[:0], 12)[1],
     "features": lambda: plot.feature_distances([]),
     "no distance": lambda: plot.feature_distances([feature("near", NAN)]),
     "all zero": lambda: plot.feature_distances([feature("near", 0, 0, 0)]),
@@ -436,7 +440,8 @@ def bars_of(axes: Axes, kind: str) -> list[tuple[float, float, float]]:
 def test_passages_stand_on_the_same_axes_and_mark_what_agrees(semitones: int) -> None:
     own = Notes.of([0, 100, 200, 300], [60, 62, 64, 65], [100] * 4, [80] * 4)
     other = Notes.of([0, 110, 220, 330], np.array([60, 62, 63, 65]) - semitones, [110] * 4, [80] * 4)
-    [first], [second] = (figure.axes for figure in plot.aligned_rolls(own, other, semitones))
+    agree = np.array([True, True, False, True])
+    [first], [second] = (figure.axes for figure in plot.aligned_rolls(own, other, agree, semitones))
     assert first.get_xlim() == second.get_xlim() == (0, plot.passage_seconds(own, other)) == (0, 4.4)
     assert np.subtract(first.get_ylim(), semitones) == pytest.approx(second.get_ylim())
     assert first.get_position().bounds == second.get_position().bounds

@@ -77,3 +77,8 @@ def test_an_unfinished_run_cannot_be_reproduced(finished: Run, tmp_path: Path, c
     code, _, err = cadenza("reproduce", tmp_path / "half")
     assert code == 2
     assert "not a finished run" in err
+
+
+def test_a_run_is_not_reproduced_in_its_own_folder(finished: Run) -> None:
+    with pytest.raises(CadenzaError, match="cannot be reproduced in its own folder"):
+        list(reproduce(finished, finished.folder))

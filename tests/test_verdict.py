@@ -137,9 +137,9 @@ def test_the_test_is_described_as_it_was(changes: dict[str, Any], by_work: bool,
 
 def test_the_gap_is_explained_only_where_there_is_one() -> None:
     assert "7.50 bits per note instead of 8.25" in verdict.gap_in_words(metrics())
-    assert "77\u00a0% is left there" in verdict.gap_in_words(metrics())
+    assert "77\u00a0% of its lead over the bare frequencies of notes is left" in verdict.gap_in_words(metrics())
     assert "no gap to explain" in verdict.gap_in_words(metrics(8.25, 8.25))
-    assert "nothing is left" in verdict.gap_in_words(metrics(1.0, 20.0))
+    assert "nothing of its lead" in verdict.gap_in_words(metrics(1.0, 20.0))
     assert "bits" not in verdict.gap_in_words(metrics(lossy=LOSSY, unit="event"))
     assert verdict.gap_in_words(metrics(train=8.0) | {"train": None}) == ""
 
@@ -169,7 +169,7 @@ def test_unseen_music_that_is_easier_leaves_no_gap_and_harder_music_never_does()
     harder = metrics(8.0, 10.0)
     harder["test"]["baselines"]["unigram"]["bits_per_note"] = 20.0
     assert "no gap" not in verdict.gap_in_words(harder)
-    assert "100\u00a0% is left" in verdict.gap_in_words(harder)
+    assert "100\u00a0% of its lead" in verdict.gap_in_words(harder)
 
 
 def test_a_network_that_learned_nothing_of_its_training_pieces_is_not_called_more_than_memory() -> None:
@@ -179,3 +179,13 @@ def test_a_network_that_learned_nothing_of_its_training_pieces_is_not_called_mor
 def test_a_child_of_a_parent_unknown_is_tested_only_in_part_even_in_folds() -> None:
     assert verdict.fairly_tested(metrics(folds=5, fine_tuned=True), by_work=True).good is None
     assert verdict.fairly_tested(metrics(folds=5), by_work=True).good is True
+
+
+def test_a_model_that_learned_next_to_nothing_is_not_called_overfitted() -> None:
+    hardly = metrics(10.2, 10.7)  # where frequencies alone need 10.75
+    assert not verdict.overfitted(hardly)
+
+
+def test_few_held_out_works_are_pointed_out() -> None:
+    assert "Only 2 works were held out" in verdict.fairly_tested(metrics(works=2), by_work=True).text
+    assert "Only" not in verdict.fairly_tested(metrics(works=5), by_work=True).text

@@ -156,3 +156,27 @@ def test_the_command_says_it_in_one_sentence_with_code_2(copy: Run, cadenza: Cad
     assert code == 2
     assert err.startswith(f"cadenza: {copy.folder / 'manifest.jsonl'}: altered")
     assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["evaluate", "tune"])
+def test_a_run_that_is_not_finished_is_not_judged(copy: Run, cadenza: Cadenza, command: str) -> None:
+    (copy.folder / "model.safetensors").unlink()
+    code, _, err = cadenza(command, copy.folder)
+    assert code == 2
+    assert "its training is not finished" in err or "cannot read this model" in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_figures_of_an_earlier_state_go_when_training_goes_on(copy: Run) -> None:
+    copy.write_json("metrics.json", {"of": "an earlier state"})
+    go_on(copy)
+    assert not (copy.folder / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "evaluate", "tune"])
+def test_an_altered_manifest_makes_every_figure_worthless(copy: Run, cadenza: Cadenza, command: str) -> None:
+    list(evaluate(copy))
+    rewritten(copy, lambda entry: replace(entry, notes=entry.notes + 1))
+    code, _, err = cadenza(command, copy.folder)
+    assert code == 2
+    assert "altered since the run was prepared" in err

@@ -303,7 +303,7 @@ def report(run: RunArgument) -> None:
     from cadenza import runs
 
     opened = runs.open_run(run)
-    show(runs.write_report(opened))
+    show(runs.report(opened))
 
 
 @corpora.command("list")

@@ -198,7 +198,7 @@ def show_comparison(found: Mapping[str, Any]) -> None:
         f"A Markov model needs {found['markov']:.3f}."
     )
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("run", found["unit"], "95 % interval", "difference", "95 % interval", "verdict"):
+    for name in ("run", "bits", "95 % interval", "difference", "95 % interval", "verdict"):
         table.add_column(name, justify="left" if name in ("run", "verdict") else "right")
     for number, one in enumerate(found["runs"]):
         differs = (f"{one['difference']:+.3f}", ends(one["difference_interval"], "+.3f"), one["verdict"])

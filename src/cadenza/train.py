@@ -233,12 +233,12 @@ def plan(model: Model, data: Data, settings: Settings) -> Plan:
 
 
 def measure_speed(model: Model, data: Data, settings: Settings) -> tuple[float, int]:
-    """Seconds and rows of `MEASURED_STEPS` steps."""
+    """Seconds and rows of `MEASURED_STEPS` steps, by the median step: other work on the machine comes in bursts."""
     trainer = Trainer(copy.deepcopy(model), data, settings, UNMEASURED_STEPS + MEASURED_STEPS)
-    rows, began = 0, time.perf_counter()
-    for number, batch in enumerate(islice(stream(data, settings), trainer.steps)):
-        if number == UNMEASURED_STEPS:
-            rows, began = 0, time.perf_counter()
+    rows, times, before = [], [], time.perf_counter()
+    for batch in islice(stream(data, settings), trainer.steps):
         trainer._update(batch)
-        rows += int(batch.scored_BTF[..., 0].sum())
-    return time.perf_counter() - began, rows
+        rows.append(int(batch.scored_BTF[..., 0].sum()))
+        times.append(time.perf_counter() - before)
+        before = time.perf_counter()
+    return float(np.median(times[UNMEASURED_STEPS:])) * MEASURED_STEPS, sum(rows[UNMEASURED_STEPS:])

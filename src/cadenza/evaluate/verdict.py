@@ -15,6 +15,10 @@ from typing import Any
 
 OVERFITTED = 0.5
 """A model of which less is carried over has learned its pieces more than the music."""
+LEARNED = 0.1
+"""A model that has saved no more of the cost of its training pieces has not learned enough to overfit."""
+FEW_WORKS = 5
+"""Intervals over fewer held-out works are rough."""
 NETWORK, MARKOV, UNIGRAM, UNIFORM = MODELS = "network", "markov", "unigram", "uniform"
 
 Table = Mapping[str, Any]
@@ -69,7 +73,9 @@ def overfitted(metrics: Table) -> bool:
     train, held = metrics["train"], held_out(metrics)
     if not (train and held):
         return False
-    return carried_over(train, held, bool(metrics["lossy"])) < OVERFITTED
+    key = "nats_per_token" if metrics["lossy"] else "bits_per_note"
+    learned = figure(train, key) < (1 - LEARNED) * figure(train, key, UNIGRAM)
+    return learned and carried_over(train, held, bool(metrics["lossy"])) < OVERFITTED
 
 
 def first_line(metrics: Table, judgement: Table | None) -> FirstLine:
@@ -176,15 +182,21 @@ def fairly_tested(metrics: Table, by_work: bool) -> Answer:
         return Answer(False, "No.", "Nothing was kept apart: whatever is measured here is measured on music it knows.")
     if not by_work:
         return Answer(False, "Only in part.", "The split is by file: another performance of a held-out piece may have been learned, and then the figures flatter.")  # fmt: skip
+    few = (held_out(metrics) or {}).get("works", FEW_WORKS)
+    rough = (
+        f" Only {few} work{'s were' if few > 1 else ' was'} held out: other works could give quite other figures."
+        if few < FEW_WORKS
+        else ""
+    )
     apart = "Pieces are grouped into works by what is played, whatever their names, keys and tempos, and no work is on both sides."
     if metrics["fine_tuned"]:
         return Answer(None, "Only in part.", f"{apart} What the model it began from had seen, nobody knows here.")
     if folds := metrics.get("folds"):
-        return Answer(True, "Yes.", f"{apart} There are few works, so {folds} models each learned all folds but one and were tested on that one. The model delivered here learned everything, for as long as the folds found best; how long a fold's own model learned was decided by the other folds.")  # fmt: skip
+        return Answer(True, "Yes.", f"{apart} There are few works, so {folds} models each learned all folds but one and were tested on that one. The model delivered here learned everything, for as long as the folds found best; how long a fold's own model learned was decided by the other folds.{rough}")  # fmt: skip
     if metrics["held_out"] != "test":
         return Answer(None, "Only in part.", f"{apart} But the held-out works also chose the best step, which flatters a little; there were too few for a test of their own.")  # fmt: skip
     choice = "Validation works chose the step that was kept. The test works were scored once, at the end, and chose nothing." if metrics["validation"] else "The last step was kept, and the test works chose nothing."  # fmt: skip
-    return Answer(True, "Yes.", f"{apart} {choice}")
+    return Answer(True, "Yes.", f"{apart} {choice}{rough}")
 
 
 def remembered(metrics: Table) -> Answer:
@@ -215,16 +227,20 @@ def gap_in_words(metrics: Table) -> str:
         return f"{claim} There is no gap to explain: unseen music is no harder for it."
     share = carried_over(train, held, bool(metrics["lossy"]))
     if math.isnan(share):
-        return f"{claim} The difference is memory: it is gone as soon as the music is new."
+        return f"{claim} That difference is memory of those pieces."
     left = percent(min(share, 1)) if share >= 0.005 else "nothing"
-    return f"{claim} The difference is memory, gone as soon as the music is new: of its lead over the bare frequencies of notes, {left} is left there."
+    return f"{claim} That difference is memory of those pieces. On unseen music, {left} of its lead over the bare frequencies of notes is left."
 
 
 def beats(metrics: Table) -> Answer:
     """Does it beat simple models?"""
     own, markov, unigram = (measured(metrics, model) for model in (NETWORK, MARKOV, UNIGRAM))
     if alarm := baseline_alarm(metrics):
-        advice = "" if overfitted(metrics) else " Give it more minutes or more music."
+        advice = (
+            ""
+            if overfitted(metrics)
+            else " More music helps most; more minutes only if the curve below still falls at its end."
+        )
         if own < min(markov, unigram):
             return (
                 Answer(None, "Not known.", alarm)

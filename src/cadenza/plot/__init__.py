@@ -8,7 +8,7 @@ from cadenza.plot.curves import learning_curve
 from cadenza.plot.events import event_types, token_frequencies
 from cadenza.plot.fidelity import feature_distances
 from cadenza.plot.models import compare_models
-from cadenza.plot.passages import agreeing, aligned_rolls, passage_seconds
+from cadenza.plot.passages import aligned_rolls, passage_seconds
 from cadenza.plot.roll import ROLL_LEFT, ROLL_RIGHT, clock, piano_roll, shown_seconds
 from cadenza.plot.temperature import temperature_analysis
 from cadenza.plot.theme import to_bytes
@@ -17,7 +17,6 @@ from cadenza.plot.tuning import tuning
 __all__ = [
     "ROLL_LEFT",
     "ROLL_RIGHT",
-    "agreeing",
     "aligned_rolls",
     "clock",
     "compare_models",

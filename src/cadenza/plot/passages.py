@@ -2,13 +2,10 @@
 
 In: the notes of both, each from its own beginning, and by how many semitones the first lies higher. Out:
 two figures of one size, that span the same seconds and, counted from where the melodies agree, the same
-pitches. Notes that agree are of a stronger colour; they are the longest runs of equal pitches, found one inside another
-(Ratcliff & Metzener, 1988).
+pitches. Notes that agree are of a stronger colour.
 """
 
 from __future__ import annotations
-
-from difflib import SequenceMatcher
 
 import matplotlib
 import numpy as np
@@ -39,17 +36,18 @@ PASSAGE_TOP, PASSAGE_TALL = ABOVE / (72 * WIDTH), TALL / (72 * WIDTH)
 """The same as fractions of the picture's width."""
 
 
-def aligned_rolls(own: Notes, other: Notes, semitones: int = 0) -> tuple[Figure, Figure]:
+def aligned_rolls(own: Notes, other: Notes, agree: Mask, semitones: int = 0) -> tuple[Figure, Figure]:
     """A roll of each; where `own` lies `semitones` higher, its axis does too, so that equal melodies look equal.
+
+    `agree` says of the first notes of both, one by one, whether they are part of what is shared.
 
     Both cover 0 to `passage_seconds` from `ROLL_LEFT` to `ROLL_RIGHT` of the width.
     """
-    agree = agreeing(own, other, semitones)
     low, high = pitch_range(np.concatenate([own.pitch, other.pitch + semitones]))
     seconds = passage_seconds(own, other)
     return (
-        passage(own, agree[0], low, high, seconds),
-        passage(other, agree[1], low - semitones, high - semitones, seconds),
+        passage(own, padded(agree, own), low, high, seconds),
+        passage(other, padded(agree, other), low - semitones, high - semitones, seconds),
     )
 
 
@@ -58,18 +56,9 @@ def passage_seconds(own: Notes, other: Notes) -> float:
     return max(own.length_seconds, other.length_seconds, 1.0)
 
 
-def agreeing(own: Notes, other: Notes, semitones: int = 0) -> tuple[Mask, Mask]:
-    """Which notes of each passage the other one has too, in the same order.
-
-    >>> one, two = (Notes.of(range(4), pitch, [1] * 4, [80] * 4) for pitch in ([60, 62, 64, 65], [65, 67, 61, 70]))
-    >>> agreeing(one, two, -5)
-    (array([ True,  True, False,  True]), array([ True,  True, False,  True]))
-    """
-    ours, theirs = np.zeros(len(own), dtype=bool), np.zeros(len(other), dtype=bool)
-    found = SequenceMatcher(None, own.pitch.tolist(), (other.pitch + semitones).tolist(), autojunk=False)
-    for place, beside, size in found.get_matching_blocks():
-        ours[place : place + size] = theirs[beside : beside + size] = True
-    return ours, theirs
+def padded(agree: Mask, notes: Notes) -> Mask:
+    """The mask of all notes; those beyond its end do not agree."""
+    return np.append(agree, np.zeros(len(notes), dtype=bool))[: len(notes)]
 
 
 def passage(notes: Notes, agree: Mask, low: int, high: int, seconds: float) -> Figure:

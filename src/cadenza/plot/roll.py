@@ -171,7 +171,7 @@ def pitch_ticks(axes: Axes, low: int, high: int, semitone: float) -> None:
     if 5 * semitone >= 14:
         ticks += [pitch for pitch in range(max(low, 0), min(high, 127) + 1) if pitch % 12 == 7]
     axes.set_yticks(ticks, [pitch_name(pitch) for pitch in ticks], color=theme.INK)
-    axes.tick_params(axis="y", pad=4 + theme.text_width("60" if high < 108 else "108", SMALL) + 3)
+    axes.tick_params(axis="y", pad=4 + theme.text_width("60" if high < 100 else "108", SMALL) + 3)
     for pitch in ticks:
         axes.annotate(
             f"{pitch}", (0, pitch), (-4, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",

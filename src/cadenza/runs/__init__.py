@@ -6,11 +6,10 @@ timings have their own file.
 
 from cadenza.runs.comparison import compare
 from cadenza.runs.folder import Run, open_run
-from cadenza.runs.page import write_report
 from cadenza.runs.pictures import write_plots
 from cadenza.runs.reproduction import reproduce
 from cadenza.runs.results import improvise
-from cadenza.runs.stages import carry_out, evaluate, train
+from cadenza.runs.stages import carry_out, evaluate, report, train
 
 __all__ = [
     "Run",
@@ -19,8 +18,8 @@ __all__ = [
     "evaluate",
     "improvise",
     "open_run",
+    "report",
     "reproduce",
     "train",
     "write_plots",
-    "write_report",
 ]

@@ -57,7 +57,7 @@ def check_comparable(first: Run, other: Run, before: dict[str, Any], after: dict
     """Raise unless both runs were scored on the same pieces, in the same unit."""
     if first.manifest_sha256() != other.manifest_sha256():
         raise CadenzaError(
-            f"{other.folder / MANIFEST}: not the same as that of {first.folder}, so the runs were examined on other music; train one of them again on the other's split (same files, same settings of midi and corpus, same train.seed)."
+            f"{other.folder / MANIFEST}: not the same as that of {first.folder}, so the runs were examined on other music; train one of them again on the other's split (same files, same settings of midi and corpus, same train.seed, and the same --init or none)."
         )
     for key in ("unit", "lossy", "resolution", "held_out"):
         if before[key] != after[key]:

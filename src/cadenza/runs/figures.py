@@ -17,7 +17,7 @@ from cadenza.errors import CadenzaError
 from cadenza.evaluate import markov
 from cadenza.evaluate.baselines import uniform, unigram
 from cadenza.evaluate.markov import MarkovModel
-from cadenza.evaluate.verdict import MARKOV, NETWORK, UNIFORM, UNIGRAM, first_line
+from cadenza.evaluate.verdict import MARKOV, NETWORK, UNIFORM, UNIGRAM
 from cadenza.improviser import load_improviser
 from cadenza.likelihood import TOTAL, Score, concatenate, paired_interval, scoring
 from cadenza.models import Model, device
@@ -69,9 +69,6 @@ def score_parts(run: Run) -> Iterator[Record]:
         metrics[part] = part_table(scores, np.array([entry.work for entry in entries]))
         lines += [] if part == TRAIN else score_lines(part, entries, scores)
         yield Said(in_words(part, metrics))
-    line = first_line(metrics, None)
-    if line.alarm:
-        yield Said(f"Warning: {line.text}")
     run.write(SCORES, "".join(lines).encode())
     run.write_json(METRICS, metrics)
 

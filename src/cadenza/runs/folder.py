@@ -122,6 +122,11 @@ class Run:
     def improviser(self, device_name: str = "cpu") -> Improviser:
         return load_improviser(self.folder / MODEL, device_name)
 
+    def check_trained(self) -> None:
+        """A run whose training has not come to its end raises `CadenzaError`: its figures would not be those of its model."""
+        if not self.trained:
+            raise CadenzaError(f"{self.folder}: its training is not finished; go on with cadenza run and --resume.")
+
     def check_model(self, improviser: Improviser) -> None:
         """A model of another corpus than the run's raises `CadenzaError`."""
         if improviser.manifest_sha256 != self.manifest_sha256():

@@ -36,7 +36,7 @@ def cross_validate(run: Run) -> Iterator[Record]:
     best, by_fold = choose(bits)
     run.write_json(CHOICE, {"step": at[best], "by_fold": [at[index] for index in by_fold]})
     yield Said(
-        f"The folds are foretold best after step {at[best]:,} of {steps:,}; the model trains on all pieces up to there."
+        f"Held-out pieces are predicted best after step {at[best]:,} of {steps:,}; the model now trains on all pieces, up to that step."
     )
 
 

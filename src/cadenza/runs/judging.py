@@ -15,6 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cadenza import export, midi, plot
 from cadenza.corpus.scan import Entry
@@ -39,7 +40,7 @@ from cadenza.settings import MidiSettings
 SIDES = "own", "training"
 HEARD_SECONDS, AROUND = 20, 8
 """Of a passage that an improvised piece shares with a training piece, so much is shown and heard, with so many
-notes before it and after it."""
+notes after it."""
 JUDGED = 32
 """Pieces judged in all; fewer say too little of a distribution."""
 
@@ -167,22 +168,21 @@ def nearest_passage(
 
 
 def both_passages(piece: Notes, training: Notes, nearest: Passage) -> tuple[Notes, Notes]:
-    """The improvised passage and that of the training piece, with some notes around, where they stand.
+    """From where the passages begin, the improvised piece and the training piece, until some notes after them.
 
-    Both begin about as long before their passage, so that rolls of one scale show it at one place; they are
-    heard one after the other, so the end of long ones is left out.
+    They are heard one after the other, so the end of long ones is left out.
     """
-    begin = max(nearest.own_start - AROUND, 0)
     stop = min(nearest.own_stop + AROUND, len(piece)) - 1
-    lead = int(piece.onset[nearest.own_start] - piece.onset[begin])
-    heard = min(int(piece.onset[stop] - piece.onset[begin]), round(HEARD_SECONDS / piece.header.step_seconds))
-    theirs = int(training.onset[nearest.start]) - lead
-    return excerpt(piece, int(piece.onset[begin]), heard), excerpt(training, theirs, heard)
+    until = min(int(piece.onset[stop]), int(piece.onset[nearest.own_start]) + round(HEARD_SECONDS / piece.header.step_seconds))  # fmt: skip
+    own = piece[slice(nearest.own_start, int(np.searchsorted(piece.onset, until, side="right")))]
+    return own, training[slice(nearest.start, nearest.start + len(own))]
 
 
-def excerpt(piece: Notes, begin: int, steps: int) -> Notes:
-    """The notes that begin from a step on until so many steps later."""
-    return piece[(piece.onset >= begin) & (piece.onset <= begin + steps)]
+def agreeing(own: Notes, other: Notes, nearest: Passage) -> npt.NDArray[np.bool_]:
+    """Which notes of both, counted from where they begin, belong to the passage and agree in pitch."""
+    count = min(len(own), len(other))
+    inside = np.arange(count) < nearest.own_stop - nearest.own_start
+    return np.asarray(inside & (own.pitch[:count] == other.pitch[:count] + nearest.semitones))
 
 
 def in_words(copied: int, pieces: int, stick: Yardstick | None) -> str:
@@ -199,7 +199,8 @@ def write_nearest(run: Run, name: str, piece: Notes, training: Sequence[Notes], 
     if likeness.nearest is None:
         return
     pair = [from_first_onset(one) for one in both_passages(piece, training[likeness.nearest.piece], likeness.nearest)]
-    rolls = plot.aligned_rolls(pair[0], pair[1], likeness.nearest.semitones)
+    agree = agreeing(pair[0], pair[1], likeness.nearest)
+    rolls = plot.aligned_rolls(pair[0], pair[1], agree, likeness.nearest.semitones)
     for side, passage, roll in zip(SIDES, pair, rolls, strict=True):
         stem = run.folder / NEAREST / f"{name}-{side}"
         for _ in export.piece(passage, stem, ("mid", "mp3"), run.facts().program, run.settings().audio):

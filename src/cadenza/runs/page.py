@@ -13,7 +13,7 @@ from cadenza import plot, report
 from cadenza.evaluate.fidelity import FeatureFigures
 from cadenza.evaluate.verdict import figure
 from cadenza.records import Record, Said
-from cadenza.runs.folder import CONFIG, NEAREST, PLOTS, REPORT, SAMPLES, Run
+from cadenza.runs.folder import NEAREST, PLOTS, REPORT, SAMPLES, Run
 from cadenza.runs.pictures import Drawn, pictures, write_figure
 from cadenza.runs.rules import broken_rules
 
@@ -28,7 +28,8 @@ def write_report(run: Run) -> Iterator[Record]:
     drawn = list(pictures(run))
     evidence = {"models": models(metrics)} | ({"fidelity": fidelity(judgement)} if judgement else {})
     for picture in (*drawn, *evidence.values()):
-        yield from write_figure(picture.figure, run.folder / PLOTS / picture.stem, ("svg", "png"))
+        for _ in write_figure(picture.figure, run.folder / PLOTS / picture.stem, ("svg", "png")):
+            pass
     curve, *others = map(as_picture, drawn)
     text = report.page(
         title=f"{facts.source.replace('-', ' ').capitalize()}, improvised",
@@ -126,11 +127,9 @@ def transposed(semitones: int) -> str:
 
 def again(run: Run) -> list[str]:
     """The commands that repeat the run and make more of it."""
-    origin = run.origin()
-    init = f" --init {shlex.quote(origin['init'])}" if origin["init"] else ""
-    folder, config = shlex.quote(str(run.folder)), shlex.quote(str(run.folder / CONFIG))
+    folder = shlex.quote(str(run.folder))
     return [
-        f"cadenza run {shlex.quote(origin['source'])} --config {config}{init} --out {folder}-again",
+        f"cadenza reproduce {folder}",
         f"cadenza generate {folder} -n 8 --seconds 60 --out more",
     ]
 

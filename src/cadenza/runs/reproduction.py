@@ -29,6 +29,8 @@ def reproduce(run: Run, out: Path) -> Iterator[Record]:
         raise CadenzaError(
             f"{run.folder}: not a finished run, so there is nothing to compare; finish it with --resume."
         )
+    if out.resolve() == run.folder.resolve():
+        raise CadenzaError(f"{out}: a run cannot be reproduced in its own folder; pass another --out.")
     origin, again = run.origin(), Run(out)
     parent = run.folder / INIT
     torch.set_num_threads(run.settings().train.threads)  # which prepare() would else take from this process

@@ -28,26 +28,31 @@ def carry_out(
     """The whole way, from a source to a report; stages that are done are not done again."""
     run = yield from train(source, settings, out, init, resume)
     if not (run.folder / METRICS).exists():
-        yield from verify(run)
         yield from score_parts(run)
     if not (run.folder / SAMPLES_LIST).exists():
         yield from improvise(run)
     if not (run.folder / JUDGEMENT).exists():
         yield from judge(run)
-        yield Said(first_line(run.metrics(), run.judgement()).text)
     if (run.folder / REPORT).exists():
         yield Said(f"Report: {run.folder / REPORT}")
     else:
-        yield from write_report(run)
+        yield from report(run)
     return run
 
 
 def evaluate(run: Run) -> Iterator[Record]:
     """Score the model anew on every part, judge what it improvises, and write the report."""
+    run.check_trained()
     yield from verify(run)
     yield from score_parts(run)
     yield from judge(run)
-    yield Said(first_line(run.metrics(), run.judgement()).text)
+    yield from report(run)
+
+
+def report(run: Run) -> Iterator[Record]:
+    """Write the page anew, of figures that still mean something."""
+    yield from verify(run)
+    yield Said(f"Verdict: {first_line(run.metrics(), run.judgement()).text}")
     yield from write_report(run)
 
 
@@ -66,6 +71,7 @@ def train(
         yield Said(f"{out} is trained to its last step; to train longer, begin another run with this one as --init.")
     elif run.prepared:
         yield Said(f"Going on with {out}, by its own {CONFIG}; settings given now are not used.")
+    if run.prepared:
         yield from verify(run)
     else:
         yield from prepare(run, source, settings, init)

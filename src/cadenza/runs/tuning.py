@@ -30,6 +30,7 @@ from cadenza.improviser import Improviser, cut
 from cadenza.models import device
 from cadenza.notes import Notes, from_first_onset, one_at_a_time
 from cadenza.records import Progress, Record, Said
+from cadenza.report import counted
 from cadenza.runs.folder import MODEL, PLOTS, TUNE, Run
 from cadenza.runs.pictures import tune_pictures, write_figure
 from cadenza.runs.trials import Judge, Trial, as_dict, in_words, judged, plainest, why
@@ -43,6 +44,8 @@ NUCLEI = (0.98, 0.95, 0.9)
 """Values of top-p."""
 PIECES, LONGEST_SECONDS = 64, 30.0
 HUMAN_DRAWS = 20
+FEWEST_WORKS = 4
+"""Of fewer validation works, halves tell more of the works than of human music."""
 
 
 def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterator[Record]:
@@ -50,6 +53,7 @@ def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterato
     settings = run.settings()
     torch.set_num_threads(1)  # a row of eight lanes is too little work to share; a second thread would wait
     improviser = run.improviser(device(settings.train.device).type)
+    run.check_trained()
     yield from verify(run)
     run.check_model(improviser)
     check(run, count, seconds)
@@ -73,7 +77,7 @@ def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterato
     yield Said(f"Wrote {run.write_json(TUNE, found)}")
     for drawn in tune_pictures(run):
         yield from write_figure(drawn.figure, run.folder / PLOTS / drawn.stem, ("svg", "png"))
-    yield Said(f"{found['why']} cadenza generate now samples so unless told otherwise.")
+    yield Said(f"{found['why']} cadenza generate uses this setting from now on, unless told otherwise.")
 
 
 def check(run: Run, count: int, seconds: float | None) -> None:
@@ -108,9 +112,9 @@ def beginning(piece: Notes, seconds: float) -> Notes:
 
 
 def human_level(judge: Judge, count: int, seed: int) -> dict[str, float] | None:
-    """Distances between halves of the validation music that share no work; None for a single work."""
+    """Distances between halves of the validation music that share no work; None where works are few."""
     works = np.unique(judge.works)
-    if len(works) < 2:
+    if len(works) < FEWEST_WORKS:
         return None
     rng, found = np.random.default_rng(seed), []
     for _ in range(HUMAN_DRAWS):
@@ -125,7 +129,7 @@ def introduction(judge: Judge, human: dict[str, float] | None, count: int, secon
     level = (
         f"two halves of it that share no work are {human['median']:.3f} apart ({human['low']:.3f} to {human['high']:.3f})"
         if human
-        else "it is of a single work, so there is no human level to compare with"
+        else f"it is of {counted(len(set(judge.works)), 'work')}, too few to say how near human music is to itself"
     )
     return f"Validation music: the first {seconds:g} s of {len(judge.reference):,} pieces; {level}. Each setting improvises {count} pieces as long."
 
