@@ -22,6 +22,7 @@ from cadenza.corpus.scan import Corpus, scan
 from cadenza.corpus.sources import open_source
 from cadenza.corpus.works import group_works
 from cadenza.notes import Notes
+from cadenza.records import outcome
 from cadenza.settings import Settings
 from timing import arguments, corpus, one_thread, report, seconds
 
@@ -70,13 +71,7 @@ def main() -> None:
 
 def read(given: str) -> Corpus:
     with open_source(given, Settings()) as source:
-        stages = scan(source, Settings())
-        while True:
-            try:
-                next(stages)
-            except StopIteration as done:
-                found: Corpus = done.value
-                return found
+        return outcome(scan(source, Settings()))
 
 
 def works(pieces: Sequence[Notes]) -> list[int]:

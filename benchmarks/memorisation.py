@@ -40,6 +40,7 @@ from cadenza.evaluate.originality import (
     yardstick,
 )
 from cadenza.notes import Notes, concatenate, from_first_onset, shift_time
+from cadenza.records import outcome
 from cadenza.settings import Settings
 from cadenza.tokens import Representation, representation
 from timing import corpus, give_up, one_thread, parser, report, seconds
@@ -82,15 +83,10 @@ def main() -> None:
 def read(source: str) -> Corpus:
     settings = Settings()
     with open_source(source, settings) as opened:
-        stages = scan(opened, settings)
-        while True:
-            try:
-                next(stages)
-            except StopIteration as done:
-                found: Corpus = done.value
-                if not found.pieces:
-                    give_up(f"There is no music in {source}.")
-                return found
+        found = outcome(scan(opened, settings))
+    if not found.pieces:
+        give_up(f"There is no music in {source}.")
+    return found
 
 
 @dataclass(frozen=True, eq=False)

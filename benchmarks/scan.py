@@ -12,6 +12,7 @@ from symusic import Score
 
 from cadenza.corpus.scan import Corpus, scan
 from cadenza.corpus.sources import Source, open_source
+from cadenza.records import outcome
 from cadenza.settings import CorpusSettings, Settings
 from timing import alternate, arguments, corpus, one_thread, report
 
@@ -39,14 +40,9 @@ def main() -> None:
 
 
 def full_scan(source: Source, settings: Settings) -> Corpus:
-    stages = scan(source, settings)
-    while True:
-        try:
-            next(stages)
-        except StopIteration as done:
-            found: Corpus = done.value
-            assert len(found.pieces) + len(found.dropped) == len(source.files)
-            return found
+    found = outcome(scan(source, settings))
+    assert len(found.pieces) + len(found.dropped) == len(source.files)
+    return found
 
 
 def bare_parse(source: Source) -> None:

@@ -18,7 +18,7 @@ from cadenza.corpus.split import PARTS
 from cadenza.evaluate.verdict import NETWORK, first_line
 from cadenza.improviser import Improviser
 from cadenza.likelihood import Score
-from cadenza.records import Progress, Said
+from cadenza.records import Progress, Said, outcome
 from cadenza.runs import train
 from cadenza.runs.figures import part_table, score_parts
 from cadenza.runs.folder import Run
@@ -35,13 +35,7 @@ MODELS = {"markov", "unigram", "uniform"}
 
 
 def trained(folder: Path, source: Path, settings: Settings) -> Run:
-    records = train(str(source), settings, folder)
-    while True:
-        try:
-            next(records)
-        except StopIteration as done:
-            run: Run = done.value
-            return run
+    return outcome(train(str(source), settings, folder))
 
 
 def music(folder: Path, smf: Any, count: int) -> Path:

@@ -16,6 +16,7 @@ from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.corpus.works import COMMON, components, group_works, interval_grams, shared_grams
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, TimeBase
+from cadenza.records import outcome
 from cadenza.settings import CorpusSettings, build
 
 
@@ -229,13 +230,7 @@ def test_performances_of_the_real_corpora_are_found_without_reading_their_names(
 
 def real_corpus(archive: Path) -> Corpus:
     with open_source(str(archive), build()) as source:
-        records = scan(source, build())
-        while True:
-            try:
-                next(records)
-            except StopIteration as done:
-                corpus: Corpus = done.value
-                return corpus
+        return outcome(scan(source, build()))
 
 
 # Sketches

@@ -48,45 +48,51 @@ JUDGED = 32
 def judge(run: Run) -> Iterator[Record]:
     """Compare the samples with the training pieces and with unseen human music; writes `judgement.json`."""
     human, own = [from_first_onset(piece) for piece, _ in run.pieces()], own_pieces(run)
-    kept = run.kept()
     pieces = own + (yield from more_pieces(run, len(own)))
     if not pieces:
         (run.folder / JUDGEMENT).unlink(missing_ok=True)
         yield Said("There is no improvised piece to judge.")
         return
-    trained = [entry.split == TRAIN for entry in kept]
-    known = [*compress(human, trained)]
-    index = TrainingIndex.of(known)
-    names = [entry.name for entry in compress(kept, trained)]
-    likenesses = yield from measured("comparing with the training pieces", index, pieces)
-    pairs = list(partitions(kept))
-    stick = yield from calibrated(
-        human, pairs, index if not run.folds() else None, [len(piece) for piece in pieces], run.settings().train.seed
-    )
-    verdicts = [verdict(one, stick, [PurePosixPath(name).name for name in names]) for one in likenesses]
+    original = yield from originality(run, human, own, pieces)
     yield Progress("comparing with the collection", 0, 1)
-    training, held_out = ([*compress(human, mask)] for mask in pairs[0]) if pairs else (human, [])
-    works = [entry.work for entry in compress(kept, pairs[0][1])] if pairs else []
-    sound = compare_with_corpus(pieces, training, held_out, run.settings().train.seed, works)
-    samples = [
-        {"name": one["name"]}
-        | in_numbers(likeness, judged)
-        | {"nearest": nearest_passage(likeness, piece, known, names)}
-        for one, likeness, judged, piece in zip(run.samples(), likenesses, verdicts, own, strict=False)
-    ]
+    near = closeness(run, human, pieces)
+    sampling = run.settings().sample.model_dump(include={"temperature", "by_field", "top_k", "top_p", "min_p", "sweep"})
+    run.write_json(JUDGEMENT, {"pieces": len(pieces), "sampling": sampling, "originality": original, "fidelity": near})
+    yield Said(original["text"])
+    yield Said(near["text"])
+
+
+def originality(
+    run: Run, human: Sequence[Notes], own: Sequence[Notes], pieces: Sequence[Notes]
+) -> Generator[Progress, None, dict[str, Any]]:
+    """What the pieces, of which the run's `own` samples come first, repeat of the training pieces."""
+    kept, lengths = run.kept(), [len(piece) for piece in pieces]
+    trained = [entry.split == TRAIN for entry in kept]
+    known, names = [*compress(human, trained)], [entry.name for entry in compress(kept, trained)]
+    index = TrainingIndex.of(known)
+    likenesses = yield from measured("comparing with the training pieces", index, pieces)
+    stick = yield from calibrated(run, human, None if run.folds() else index, lengths)
+    verdicts = [verdict(one, stick, [PurePosixPath(name).name for name in names]) for one in likenesses]
+    samples = []
+    for number, sample in enumerate(run.samples()):
+        yield Progress("rendering the nearest passages", number, len(own))
+        write_nearest(run, sample["name"], own[number], known, likenesses[number])
+        nearest = nearest_passage(likenesses[number], own[number], known, names)
+        samples.append({"name": sample["name"], **in_numbers(likenesses[number], verdicts[number]), "nearest": nearest})
     copied = sum(one.copied for one in verdicts)
     text = in_words(copied, len(pieces), stick)
-    original = {"copied": copied, "text": text, "yardstick": stick, "samples": samples}
-    for number, (one, likeness, piece) in enumerate(zip(samples, likenesses, own, strict=False)):
-        yield Progress("rendering the nearest passages", number, len(samples))
-        write_nearest(run, one["name"], piece, known, likeness)
-    sampling = run.settings().sample.model_dump(include={"temperature", "by_field", "top_k", "top_p", "min_p", "sweep"})
-    features = asdict(sound) | {"features": [asdict(one) | {"inside": one.inside} for one in sound.features]}
-    run.write_json(
-        JUDGEMENT, {"pieces": len(pieces), "sampling": sampling, "originality": original, "fidelity": features}
+    return {"copied": copied, "text": text, "yardstick": stick, "samples": samples}
+
+
+def closeness(run: Run, human: Sequence[Notes], pieces: Sequence[Notes]) -> dict[str, Any]:
+    """How near the pieces are to the collection, beside unseen music of the split or of the first fold."""
+    kept = run.kept()
+    trained, unseen = next(partitions(kept), ([True] * len(kept), [False] * len(kept)))
+    works = [entry.work for entry in compress(kept, unseen)]
+    found = compare_with_corpus(
+        pieces, [*compress(human, trained)], [*compress(human, unseen)], run.settings().train.seed, works
     )
-    yield Said(text)
-    yield Said(sound.text)
+    return asdict(found) | {"features": [asdict(one) | {"inside": one.inside} for one in found.features]}
 
 
 def own_pieces(run: Run) -> list[Notes]:
@@ -125,16 +131,12 @@ def measured(doing: str, index: TrainingIndex, pieces: Sequence[Notes]) -> Gener
 
 
 def calibrated(
-    human: Sequence[Notes],
-    pairs: Sequence[tuple[list[bool], list[bool]]],
-    known: TrainingIndex | None,
-    lengths: Sequence[int],
-    seed: int,
+    run: Run, human: Sequence[Notes], known: TrainingIndex | None, lengths: Sequence[int]
 ) -> Generator[Progress, None, Yardstick | None]:
     """How far unseen human music repeats what is in the training part, whose index may be `known`; None without any."""
     found: list[Likeness] = []
-    for training, unseen in pairs:
-        cut = excerpts_by_notes([*compress(human, unseen)], lengths, np.random.default_rng(seed))
+    for training, unseen in partitions(run.kept()):
+        cut = excerpts_by_notes([*compress(human, unseen)], lengths, np.random.default_rng(run.settings().train.seed))
         index = known or TrainingIndex.of([*compress(human, training)])
         found += yield from measured("comparing unseen human music", index, cut)
     return yardstick(found) if found else None

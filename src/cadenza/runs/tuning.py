@@ -50,11 +50,11 @@ FEWEST_WORKS = 4
 
 def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterator[Record]:
     """Try the settings, store the choice; a run without validation pieces raises `CadenzaError`."""
+    run.check_trained()
+    yield from verify(run)
     settings = run.settings()
     torch.set_num_threads(1)  # a row of eight lanes is too little work to share; a second thread would wait
     improviser = run.improviser(device(settings.train.device).type)
-    run.check_trained()
-    yield from verify(run)
     run.check_model(improviser)
     check(run, count, seconds)
     validation = run.pieces(VALIDATION)
