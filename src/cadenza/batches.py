@@ -9,8 +9,9 @@ All of it follows from (seed, epoch), so any step can be drawn again without the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,8 +20,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cadenza.settings import BatchSettings
-from cadenza.tokens import Representation, Rows
+from cadenza.settings import AugmentSettings, BatchSettings
+from cadenza.tokens import Representation, Rows, Variation
 
 ROWS_FILE, OFFSETS_FILE = "rows.npy", "offsets.npy"
 
@@ -68,23 +69,47 @@ class Batch:
 Window = tuple[int, int, int]
 """Piece, first row, row after the last."""
 
+Change = Callable[[Rows], tuple[Rows, Rows]]
+"""Windows (B, T, F) to what the network reads of them and to what it is to predict."""
 
-def collate(tables: Tables, representation: Representation, windows: Sequence[Window]) -> Batch:
-    """The windows as padded tensors."""
-    longest = max(stop - start for _, start, stop in windows)
-    shape = (len(windows), longest, len(representation.sizes))
-    ids = np.tile(representation.start_row.astype(np.int64), (*shape[:2], 1))
-    targets = np.zeros(shape, dtype=np.int64)
-    scored = np.zeros(shape, dtype=bool)
-    context = np.zeros((*shape[:2], representation.context_width), dtype=np.float32)
-    for lane, (index, start, stop) in enumerate(windows):
-        piece = np.concatenate([representation.start_row[None], tables.piece(index)[:stop]])
-        length = stop - start
-        ids[lane, :length] = piece[start:stop]
-        context[lane, :length] = representation.context(piece[:stop])[start:]
-        targets[lane, :length] = piece[start + 1 : stop + 1]
-        scored[lane, :length] = representation.scored(piece[start + 1 : stop + 1])
-    return Batch(*(torch.from_numpy(array) for array in (ids, context, targets, scored)))
+
+def gather(tables: Tables, start_row: Rows, windows: Sequence[Window]) -> tuple[Rows, npt.NDArray[np.int64]]:
+    """The windows, each with the row before it, shape (B, T + 1, F), and their lengths (B,); start rows fill up."""
+    index_B, start_B, stop_B = np.array(windows, dtype=np.int64).T
+    length_B = stop_B - start_B
+    place_T = np.arange(-1, length_B.max())
+    at_BT = (tables.offsets[index_B] + start_B)[:, None] + place_T
+    rows_BTF = np.asarray(tables.rows[np.clip(at_BT, 0, len(tables.rows) - 1)])
+    rows_BTF[place_T >= length_B[:, None]] = start_row
+    rows_BTF[start_B == 0, 0] = start_row
+    return rows_BTF, length_B
+
+
+def collate(
+    tables: Tables, representation: Representation, windows: Sequence[Window], vary: Change | None = None
+) -> Batch:
+    """The windows as padded tensors; `vary` changes them, what is read may then differ from what is predicted."""
+    rows_BTF, length_B = gather(tables, representation.start_row, windows)
+    read_BTF = rows_BTF
+    if vary is not None:
+        read_BTF, rows_BTF = vary(rows_BTF)
+    targets_BTF = rows_BTF[:, 1:]
+    inside_BT = np.arange(targets_BTF.shape[1]) < length_B[:, None]
+    scored_BTF = inside_BT[..., None] & representation.scored(targets_BTF.reshape(-1, targets_BTF.shape[-1])).reshape(
+        targets_BTF.shape
+    )
+    context_BTC = np.zeros((*inside_BT.shape, representation.context_width), dtype=np.float32)
+    if representation.context_width:
+        for lane, (index, start, stop) in enumerate(windows):
+            piece = np.concatenate([representation.start_row[None], tables.piece(index)[:stop]])
+            context_BTC[lane, : stop - start] = representation.context(piece[:-1])[start:]
+    predicted_BTF = np.where(scored_BTF, targets_BTF, 0)
+    return Batch(
+        torch.from_numpy(read_BTF[:, :-1].astype(np.int64)),
+        torch.from_numpy(context_BTC),
+        torch.from_numpy(predicted_BTF.astype(np.int64)),
+        torch.from_numpy(scored_BTF),
+    )
 
 
 def epoch_windows(
@@ -134,20 +159,51 @@ def batches_in_epoch(lengths: npt.NDArray[np.int64], settings: BatchSettings) ->
     return -(-windows // settings.size)
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """Windows in other keys, tempi and dynamics, some of their ids hidden (word dropout: Bowman et al., 2016).
+
+    Of all performances of a piece the same is heard otherwise; then what repeats can be told from what is
+    merely known.
+    """
+
+    variation: Variation | None
+    blank: float
+    start_row: Rows
+
+    def __call__(self, rows_BTF: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+        varied_BTF = self.variation(rows_BTF, rng) if self.variation else rows_BTF
+        if not self.blank:
+            return varied_BTF, varied_BTF
+        return np.where(rng.random(varied_BTF.shape) < self.blank, self.start_row, varied_BTF), varied_BTF
+
+
+def augmentation(
+    tables: Tables, representation: Representation, pieces: npt.NDArray[np.int64], settings: AugmentSettings
+) -> Augmentation:
+    """As the settings ask and as these pieces allow."""
+    variation = representation.variation([tables.piece(index) for index in pieces.tolist()], settings)
+    return Augmentation(variation, settings.blank, representation.start_row)
+
+
 def training_batches(
     tables: Tables,
     representation: Representation,
     pieces: npt.NDArray[np.int64],
     settings: BatchSettings,
+    augment: AugmentSettings,
     seed: int,
     first_step: int = 0,
 ) -> Iterator[Batch]:
     """Batches without end, from `first_step` on; the same for the same arguments."""
     lengths = tables.lengths(pieces)
+    change = augmentation(tables, representation, pieces, augment)
     step, epoch = 0, 0
     while True:
         batches = epoch_windows(lengths, pieces, settings, np.random.default_rng([seed, epoch]))
-        for windows in batches[max(first_step - step, 0) :]:
-            yield collate(tables, representation, windows)
+        for number, windows in enumerate(batches):
+            if step + number >= first_step:
+                rng = np.random.default_rng([seed, epoch, number])
+                yield collate(tables, representation, windows, partial(change, rng=rng))
         step += len(batches)
         epoch += 1

@@ -12,9 +12,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cadenza.errors import CadenzaError
+
+HEAD_WIDTH = 32
+"""Columns of an attention head."""
 
 
 class Section(BaseModel):
@@ -82,7 +85,7 @@ class TokenSettings(Section):
 class BatchSettings(Section):
     """How ids become training batches."""
 
-    rows: int = Field(64, ge=2, description="Longest window, rows.")
+    rows: int = Field(128, ge=2, description="Longest window, rows.")
     size: int = Field(16, ge=1, description="Windows in a batch.")
     stride: int = Field(
         0, ge=0, description="Rows from one window to the next, which then overlap; 0 cuts pieces without overlap."
@@ -92,16 +95,55 @@ class BatchSettings(Section):
     )
 
 
+class AugmentSettings(Section):
+    """How a training window differs each time it is read; what is held out never does.
+
+    A run derives `invert` and `blank` from how often it reads each work, unless they are set.
+    """
+
+    transpose: int = Field(6, ge=0, le=24, description="Other keys, at most so many semitones up or down.")
+    invert: float = Field(0.3, ge=0, le=1, description="Share of the windows that are turned upside down.")
+    stretch: float = Field(
+        0.2, ge=0, le=1, description="Other tempi, at most this share faster or slower; for performances only."
+    )
+    velocity: int = Field(
+        16, ge=0, le=64, description="Other dynamics, at most this much louder or softer; for performances only."
+    )
+    blank: float = Field(0.15, ge=0, lt=1, description="Share of the ids that are hidden from the network.")
+
+
 class ModelSettings(Section):
     """The network."""
 
-    trunk: Literal["lstm", "study"] = Field("lstm", description="The sequence model.")
-    layers: int = Field(3, ge=1, le=64, description="Layers of the trunk.")
-    width: int = Field(256, ge=8, le=8192, description="Hidden units of a layer.")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Share of activations dropped in training.")
-    window: int = Field(
-        0, ge=0, description="Rows the network looks back on, read anew each time; 0 remembers the whole piece."
+    trunk: Literal["transformer", "lstm", "study"] = Field("transformer", description="The sequence model.")
+    layers: int = Field(4, ge=1, le=64, description="Layers of the trunk.")
+    width: int = Field(192, ge=8, le=8192, description="Hidden units of a layer.")
+    dropout: float = Field(
+        0.2,
+        ge=0,
+        lt=1,
+        description="Share of activations dropped in training; derived from how often each work is read, unless set.",
     )
+    window: int = Field(
+        0,
+        ge=0,
+        description="Rows the network looks back on; a transformer takes 128 unless told, the others 0, the whole piece.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def default_window(cls, values: Any) -> Any:
+        bounded = isinstance(values, Mapping) and values.get("trunk", "transformer") == "transformer"
+        return {"window": 128, **values} if bounded else values
+
+    @model_validator(mode="after")
+    def transformer_has_window(self) -> ModelSettings:
+        if self.trunk == "transformer":
+            if self.window < 2:
+                raise ValueError("a transformer looks back on 2 rows at least; set model.window")
+            if self.width % HEAD_WIDTH:
+                raise ValueError(f"the width of a transformer is a multiple of {HEAD_WIDTH}; set model.width")
+        return self
 
 
 class TrainSettings(Section):
@@ -118,8 +160,17 @@ class TrainSettings(Section):
     )
     optimiser: Literal["adamw", "adam"] = Field("adamw", description="How gradients move the weights.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="How the learning rate goes on.")
-    learning_rate: float = Field(5e-3, gt=0, description="Peak learning rate.")
-    weight_decay: float = Field(0.01, ge=0, description="Weight decay.")
+    average: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="The model is a mean of the weights over the latest share of the steps; 0 takes the last weights.",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="Of matrix products in training; auto takes bfloat16 where that is faster."
+    )
+    learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(0.1, ge=0, description="Weight decay.")
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     evaluations: int = Field(20, ge=1, description="How often validation is scored during a run.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
@@ -171,13 +222,14 @@ class Settings(Section):
     """All sections together.
 
     >>> Settings().model.layers
-    3
+    4
     """
 
     midi: MidiSettings = MidiSettings()
     corpus: CorpusSettings = CorpusSettings()
     tokens: TokenSettings = TokenSettings()
     batches: BatchSettings = BatchSettings()
+    augment: AugmentSettings = AugmentSettings()
     model: ModelSettings = ModelSettings()
     train: TrainSettings = TrainSettings()
     sample: SampleSettings = SampleSettings()
@@ -185,17 +237,28 @@ class Settings(Section):
 
 
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
-    "tiny": {"model": {"layers": 1, "width": 128}},
+    "tiny": {"model": {"layers": 2, "width": 128}},
     "small": {},
+    "base": {
+        "batches": {"rows": 256, "size": 16},
+        "model": {"layers": 6, "width": 384, "window": 256},
+        "train": {"learning_rate": 1e-3},
+    },
+    "large": {
+        "batches": {"rows": 512, "size": 64},
+        "model": {"layers": 12, "width": 768, "window": 512},
+        "train": {"learning_rate": 6e-4},
+    },
     "study": {
         "midi": {"time_base": "seconds", "steps_per_second": 100, "pedal": "ignore", "opening_silence": "keep"},
         "corpus": {"split_by": "file", "validation": 0.0, "test": 0.1},
         "tokens": {"representation": "study", "min_rows": 10, "max_rows": 6000},
         "batches": {"rows": 50, "size": 16, "stride": 1},
+        "augment": {"transpose": 0, "invert": 0, "stretch": 0, "velocity": 0, "blank": 0},
         "model": {"trunk": "study", "layers": 3, "width": 256, "dropout": 0.3, "window": 50},
         "train": {
             "minutes": 15, "epochs": 10, "evaluations": 10, "optimiser": "adam", "schedule": "constant",
-            "learning_rate": 1e-3, "weight_decay": 1e-5, "clip": 1.0,
+            "learning_rate": 1e-3, "weight_decay": 1e-5, "clip": 1.0, "average": 0, "precision": "float32",
         },
         "sample": {
             "opening": 10, "masks": False, "rows": 1000, "count": 2, "sweep": (0.3, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0),
@@ -254,6 +317,8 @@ def validate(values: Mapping[str, Mapping[str, Any]]) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "value_error":  # of a whole section
+            raise CadenzaError(f"{place}: {first['ctx']['error']}.") from None
         raise CadenzaError(f"{place} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}.") from None
 
 

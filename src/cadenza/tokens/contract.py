@@ -8,18 +8,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cadenza.notes import Header, Notes, TimeBase
+from cadenza.settings import AugmentSettings
 
 Rows = npt.NDArray[np.int16]
 Row = npt.NDArray[np.int16]
 Mask = npt.NDArray[np.bool_]
 Widths = npt.NDArray[np.float64]
+Variation = Callable[[Rows, np.random.Generator], Rows]
+"""Windows (B, T, F) as they could have been as well, each changed in its own way; start ids stay."""
 
 
 class Grammar(Protocol):
@@ -53,6 +56,8 @@ class Representation(ABC):
     name: str
     unit: str
     fields: tuple[str, ...]
+    interval_field: int | None = None
+    """The field whose ids are also known by their difference from the row before, if any."""
     context_width = 0
     """Columns of `context`; metre as sine and cosine was tried for beats and made training slower."""
 
@@ -87,6 +92,10 @@ class Representation(ABC):
     @abstractmethod
     def id_name(self, field: int, id: int) -> str:  # noqa: A002
         """An id in words, for pictures and messages."""
+
+    def variation(self, pieces: Sequence[Rows], settings: AugmentSettings) -> Variation | None:  # noqa: ARG002
+        """What makes other rows of training windows, fit for these pieces; None where there is nothing of the kind."""
+        return None
 
     @property
     def resolution(self) -> str:

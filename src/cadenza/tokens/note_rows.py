@@ -11,6 +11,7 @@ stay simultaneous: their shift is always 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from itertools import accumulate
 
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cadenza.notes import Header, Notes, TimeBase, pitch_name
+from cadenza.settings import AugmentSettings
 from cadenza.tokens.bins import (
     VELOCITY_WIDTH,
     bin_velocity,
@@ -29,8 +31,7 @@ from cadenza.tokens.bins import (
 )
 from cadenza.tokens.contract import Mask, Representation, Rows, Widths
 from cadenza.tokens.note_grammar import NoteGrammar
-
-SHIFT, PITCH, DURATION, VELOCITY = range(4)
+from cadenza.tokens.variation import DURATION, PITCH, SHIFT, VELOCITY, NoteVariation
 
 
 class NoteRows(Representation):
@@ -44,6 +45,7 @@ class NoteRows(Representation):
     name = "notes"
     unit = "token"
     fields = ("shift", "pitch", "duration", "velocity")
+    interval_field = 1
 
     def __init__(self, base: TimeBase) -> None:
         self.shifts = time_values(base, first=0)
@@ -116,6 +118,14 @@ class NoteRows(Representation):
             values = (self.shifts, self.durations)[field == DURATION]
             found[: len(values)] = bin_widths(values) * self.units_per_step
         return found
+
+    def variation(self, pieces: Sequence[Rows], settings: AugmentSettings) -> NoteVariation:
+        """In the pitch range of the pieces; what is written in beats keeps its tempo and its dynamics."""
+        pitches = [piece[piece[:, SHIFT] < self.rest, PITCH] for piece in pieces]
+        span = min(int(each.min()) for each in pitches), max(int(each.max()) for each in pitches)
+        played = self.base.unit == "seconds"
+        stretch, velocity = (settings.stretch, settings.velocity // VELOCITY_WIDTH) if played else (0.0, 0)
+        return NoteVariation(self.shifts, self.durations, *span, settings.transpose, settings.invert, stretch, velocity)
 
     def _on_clock(self, notes: Notes) -> tuple[npt.NDArray[np.int64], ...]:
         """The columns with onsets as decoded, in row order, one note per onset and pitch."""
