@@ -7,8 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from cadenza.errors import CadenzaError
 from cadenza.models import MODELS, Model, build
-from cadenza.settings import ModelSettings
+from cadenza.models.contract import Dropout, from_here, intervals
+from cadenza.models.transformer import attend
+from cadenza.settings import ModelSettings, validate
 from cadenza.settings import build as build_settings
 
 SHAPES = {
@@ -23,8 +26,8 @@ every_shape = pytest.mark.parametrize("shape", sorted(SHAPES))
 
 def make(trunk: str, shape: str, seed: int = 0) -> Model:
     sizes, context = SHAPES[shape]
-    settings = ModelSettings.model_validate({"trunk": trunk, "layers": 2, "width": 32, "dropout": 0.3})
-    return build(settings, sizes, context, seed).eval()
+    settings = ModelSettings.model_validate({"trunk": trunk, "layers": 2, "width": 32, "dropout": 0.3, "window": 24})
+    return build(settings, sizes, context, seed, 1 if len(sizes) > 1 else None).eval()
 
 
 def rows(shape: str, pieces: int, length: int, seed: int = 1) -> tuple[Tensor, Tensor]:
@@ -53,8 +56,8 @@ def test_stepping_gives_the_logits_of_one_full_pass(trunk: str, shape: str) -> N
             stepped.append(hidden)
         for field in range(len(model.sizes)):
             targets = ids.clamp(max=min(model.sizes) - 1)
-            one = model.heads.field(field, whole, targets)
-            other = model.heads.field(field, torch.cat(stepped, 1), targets)
+            one = model.heads.field(field, whole, ids, targets)
+            other = model.heads.field(field, torch.cat(stepped, 1), ids, targets)
             torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
 
 
@@ -78,11 +81,11 @@ def test_a_field_sees_earlier_fields_of_its_row_and_no_later_ones(trunk: str, sh
     hidden = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(0))
     fields = len(model.sizes)
     for field in range(fields):
-        logits = model.heads.field(field, hidden, ids)
+        logits = model.heads.field(field, hidden, ids, ids)
         for other in range(fields):
             altered = ids.clone()
             altered[..., other] = (altered[..., other] + 1) % model.sizes[other]
-            same = torch.equal(logits, model.heads.field(field, hidden, altered))
+            same = torch.equal(logits, model.heads.field(field, hidden, ids, altered))
             assert same == (other >= field)
 
 
@@ -113,9 +116,9 @@ def test_nats_are_those_of_the_wanted_ids_and_zero_where_nothing_is_scored(trunk
     scored = torch.from_numpy(np.random.default_rng(0).random(targets.shape) < 0.6)
     with torch.inference_mode():
         hidden, _ = model(ids, context)
-        nats = model.nats(hidden, targets, scored)
+        nats = model.nats(hidden, ids, targets, scored)
         for b, t, f in np.ndindex(*targets.shape):
-            logits = model.heads.field(f, hidden[b, t], targets[b, t])
+            logits = model.heads.field(f, hidden[b, t], ids[b, t], targets[b, t])
             wanted = -logits.log_softmax(-1)[targets[b, t, f]] if scored[b, t, f] else torch.tensor(0.0)
             torch.testing.assert_close(nats[b, t, f], wanted, atol=1e-5, rtol=1e-5)
 
@@ -124,11 +127,11 @@ def test_nats_are_those_of_the_wanted_ids_and_zero_where_nothing_is_scored(trunk
 @every_shape
 def test_the_window_changes_no_weight(trunk: str, shape: str) -> None:
     sizes, context = SHAPES[shape]
-    settings = ModelSettings.model_validate({"trunk": trunk, "layers": 1, "width": 16})
+    settings = ModelSettings.model_validate({"trunk": trunk, "layers": 1, "width": 32, "window": 9})
     plain, windowed = (
-        build(settings.model_copy(update={"window": window}), sizes, context, seed=2) for window in (0, 50)
+        build(settings.model_copy(update={"window": window}), sizes, context, seed=2) for window in (9, 50)
     )
-    assert (plain.window, windowed.window) == (0, 50)
+    assert (plain.window, windowed.window) == ((0, 0) if plain.trunk.bounded else (9, 50))
     assert plain.state_dict().keys() == windowed.state_dict().keys()
     assert all(torch.equal(a, b) for a, b in zip(plain.parameters(), windowed.parameters(), strict=True))
 
@@ -164,3 +167,63 @@ def test_the_network_of_the_study_has_its_layers_and_no_others() -> None:
     [layers] = [module for module in model.modules() if isinstance(module, torch.nn.LSTM)]
     assert (layers.dropout, layers.batch_first, layers.bidirectional) == (0.3, True, False)
     assert model.window == 50
+
+
+@pytest.mark.parametrize(
+    ("rows", "known", "window"), [(40, 0, 64), (300, 0, 64), (1, 50, 64), (7, 63, 64), (200, 63, 64)]
+)
+def test_attention_is_that_of_the_fused_function_under_a_band(rows: int, known: int, window: int) -> None:
+    generator = torch.Generator().manual_seed(rows)
+    q, k, v = (torch.randn(2, 3, length, 8, generator=generator) for length in (rows, known + rows, known + rows))
+    at, back = torch.arange(known, known + rows)[:, None], torch.arange(known + rows)
+    band = (back <= at) & (back > at - window)
+    fused = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=band)
+    torch.testing.assert_close(attend(q, k, v, window), fused, atol=1e-5, rtol=1e-5)
+
+
+def test_a_transformer_looks_back_on_its_window_in_each_layer_and_no_further() -> None:
+    model, (ids, context) = make("transformer", "rows"), rows("rows", 1, 120)
+    reach = 2 * (24 - 1)  # two layers
+    with torch.inference_mode():
+        before = model(ids, context)[0]
+        changed = ids.clone()
+        changed[:, 10] = (changed[:, 10] + 1) % torch.tensor([66, 128, 64, 32])
+        after = model(changed, context)[0]
+    same = (before == after).all(-1)[0]
+    assert same[:10].all()
+    assert not same[10 : 10 + reach].any()
+    assert same[11 + reach + 1 :].all()  # the interval of the next row is one row more
+
+
+def test_intervals_say_the_same_in_every_key() -> None:
+    generator = torch.Generator().manual_seed(0)
+    by_interval = torch.randn(1, 5, 2 * 128 - 1, generator=generator)
+    before = torch.tensor([[60, 61, 70, 127, 128]])
+    logits = from_here(by_interval, before)
+    for place, pitch in enumerate(before[0, :4].tolist()):
+        for step in (-7, 0, 5):
+            if 0 <= pitch + step < 128:
+                assert logits[0, place, pitch + step] == by_interval[0, place, 127 + step]
+    assert (logits[0, 4] == 0).all()
+
+
+def test_the_interval_of_a_row_is_the_difference_from_the_one_before_where_both_are_known() -> None:
+    ids, before = torch.tensor([[60, 64, 128, 62, 55]]), torch.tensor([[57]])
+    assert intervals(ids, before, 128).tolist() == [[127 + 3, 127 + 4, 255, 255, 127 - 7]]
+    assert intervals(ids, torch.tensor([[128]]), 128)[0, 0] == 255
+
+
+def test_dropout_keeps_the_mean_and_drops_the_share_it_is_given() -> None:
+    layer, ones = Dropout(0.3), torch.ones(400, 400)
+    torch.manual_seed(0)
+    dropped = layer(ones)
+    assert (dropped == 0).float().mean() == pytest.approx(0.3, abs=0.01)
+    assert dropped.mean() == pytest.approx(1, abs=0.01)
+    assert torch.equal(layer.eval()(ones), ones)
+
+
+def test_a_transformer_without_a_window_or_with_half_a_head_is_refused() -> None:
+    for model, said in (({"window": 1}, "looks back on 2 rows at least"), ({"width": 40}, "a multiple of 32")):
+        with pytest.raises(CadenzaError, match=f"^model: .*{said}") as refused:
+            validate({"model": model})
+        assert "\n" not in str(refused.value)

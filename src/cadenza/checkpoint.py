@@ -27,7 +27,7 @@ from cadenza.notes import TimeBase
 from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings
 from cadenza.tokens import Representation, representation
 
-FORMAT, VERSION = "cadenza-model", 1
+FORMAT, VERSION = "cadenza-model", 2
 SEEN = "cadenza.seen"
 """The name, among the weights, of the sketch of the music a model has seen."""
 
@@ -82,7 +82,7 @@ def check_opening(opening: tuple[tuple[int, ...], ...], sizes: tuple[int, ...]) 
 
 
 def fresh_model(settings: ModelSettings, tokens: Representation, seed: int) -> Model:
-    return build(settings, tokens.sizes, tokens.context_width, seed)
+    return build(settings, tokens.sizes, tokens.context_width, seed, tokens.interval_field)
 
 
 def model_bytes(

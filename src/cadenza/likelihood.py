@@ -230,6 +230,6 @@ def score_lanes(
         windows = [(int(piece), min(start, int(stop)), int(stop)) for piece, stop in zip(pieces, stops, strict=True)]
         batch = collate(tables, representation, windows).to(device)
         hidden_BTD, state = model(batch.ids_BTF, batch.context_BTC, None if model.window else state)
-        nats_BTF = model.nats(hidden_BTD, batch.targets_BTF, batch.scored_BTF)
+        nats_BTF = model.nats(hidden_BTD, batch.ids_BTF, batch.targets_BTF, batch.scored_BTF)
         nats_BF += nats_BTF.double().sum(dim=1).cpu().numpy()
     return nats_BF

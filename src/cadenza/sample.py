@@ -120,10 +120,11 @@ def choose_rows(
     """The next row of every lane, field by field; shape (L, F)."""
     chosen = np.tile(representation.start_row, (len(lanes), 1))
     draws = np.stack([lane.rng.random(len(grammar.sizes)) for lane in lanes])
+    before_LF = torch.from_numpy(np.stack([lane.rows[-1] for lane in lanes]).astype(np.int64)).to(hidden_LD.device)
     open_lanes = np.ones(len(lanes), dtype=bool)
     for f in range(len(grammar.sizes)):
         row_LF = torch.from_numpy(chosen.astype(np.int64)).to(hidden_LD.device)
-        logits_LV = model.heads.field(f, hidden_LD, row_LF).double().cpu().numpy()
+        logits_LV = model.heads.field(f, hidden_LD, before_LF, row_LF).double().cpu().numpy()
         allowed_LV = np.stack([grammar.allowed(lane.place, f, row) for lane, row in zip(lanes, chosen, strict=True)])
         ids = choose(logits_LV, allowed_LV, draws[:, f], settings, representation.fields[f])
         chosen[open_lanes, f] = ids[open_lanes]

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import time
+
 import torch
 
 from cadenza.errors import CadenzaError
-from cadenza.models.contract import FieldHeads, Heads, Model, State, Trunk
+from cadenza.models.contract import FieldHeads, Heads, Model, State, Trunk, interval_count
 from cadenza.models.lstm import LSTMTrunk
 from cadenza.models.study import LinearHeads, StudyTrunk
+from cadenza.models.transformer import TransformerTrunk
 from cadenza.settings import ModelSettings
+
+CLEARLY = 1.4
+"""How much faster low precision must be to be taken."""
 
 MODELS: dict[str, tuple[type[Trunk], type[Heads]]] = {
     "lstm": (LSTMTrunk, FieldHeads),
+    "transformer": (TransformerTrunk, FieldHeads),
     "study": (StudyTrunk, LinearHeads),
 }
 
 
-def build(settings: ModelSettings, sizes: tuple[int, ...], context_width: int, seed: int = 0) -> Model:
+def build(
+    settings: ModelSettings,
+    sizes: tuple[int, ...],
+    context_width: int,
+    seed: int = 0,
+    interval_field: int | None = None,
+) -> Model:
     """A model with fresh weights, the same for the same seed; the global generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         make_trunk, make_heads = MODELS[settings.trunk]
-        trunk = make_trunk(settings, sizes, context_width)
-        return Model(trunk, make_heads(sizes, trunk.width, settings.dropout), sizes, settings.window)
+        f = interval_field if make_heads.know_intervals else None
+        trunk = make_trunk(settings, sizes if f is None else (*sizes, interval_count(sizes[f])), context_width)
+        heads = make_heads(sizes, settings.width, settings.dropout, f)
+        return Model(trunk, heads, sizes, 0 if trunk.bounded else settings.window)
 
 
 def device(name: str) -> torch.device:
@@ -37,4 +52,25 @@ def device(name: str) -> torch.device:
     return torch.device(name)
 
 
-__all__ = ["MODELS", "Model", "State", "build", "device"]
+def fast_precision(where: torch.device) -> str:
+    """bfloat16 where its matrix products are clearly faster than those of float32, as measured in a moment."""
+    if where.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+    if where.type != "cpu":
+        return "float32"
+    took = {name: seconds_of_products(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    return "bfloat16" if took["bfloat16"] * CLEARLY < took["float32"] else "float32"
+
+
+def seconds_of_products(dtype: torch.dtype) -> float:
+    """The best of several times of one matrix product on the CPU."""
+    one, other = torch.ones(1024, 256, dtype=dtype), torch.ones(256, 1024, dtype=dtype)
+    times = []
+    for _ in range(10):
+        begin = time.perf_counter()
+        torch.mm(one, other)
+        times.append(time.perf_counter() - begin)
+    return min(times)
+
+
+__all__ = ["MODELS", "Model", "State", "build", "device", "fast_precision"]

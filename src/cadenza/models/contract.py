@@ -2,6 +2,9 @@
 
 Shapes: B pieces, T rows, F fields, C context columns, D hidden width, V ids of a field.
 The trunk's hidden state at row t predicts row t + 1. Row -1 is the representation's start row.
+
+One field may be read and predicted as an *interval* as well, the difference of its id from the one in the
+row before (Conklin & Witten, 1995): what is learned in one key then holds in every key.
 """
 
 from __future__ import annotations
@@ -21,15 +24,36 @@ State = Any
 
 
 class Trunk(nn.Module, ABC):
-    """Reads rows in order; implementations must never let a row see a later one."""
+    """Reads rows in order; implementations must never let a row see a later one.
+
+    A `bounded` trunk looks back on `settings.window` rows by itself, whatever it is handed at once.
+    """
+
+    bounded = False
 
     def __init__(self, settings: ModelSettings, sizes: Sequence[int], context_width: int) -> None:  # noqa: ARG002
         super().__init__()
-        self.width = settings.width
 
     @abstractmethod
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State) -> tuple[Tensor, State]:
         """`hidden_BTD` and the state after the last row."""
+
+
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al., 2014) at a third of the cost on a CPU: a random byte decides, so shares are in 256ths."""
+
+    def __init__(self, share: float) -> None:
+        super().__init__()
+        self.dropped = round(256 * share)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.dropped:
+            return x
+        if x.is_cuda:
+            return functional.dropout(x, self.dropped / 256)
+        bytes_8 = torch.empty(x.numel() // 8 + 1, dtype=torch.int64, device=x.device).random_(-(2**63), None)
+        kept = bytes_8.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
+        return x * (kept.to(x.dtype) * (256 / (256 - self.dropped)))
 
 
 class RowEmbedding(nn.Module):
@@ -48,36 +72,75 @@ class RowEmbedding(nn.Module):
 class Heads(nn.Module, ABC):
     """Predict the fields of a row in order, each given the fields before it in that row."""
 
-    def __init__(self, sizes: Sequence[int], width: int, dropout: float) -> None:  # noqa: ARG002
+    know_intervals = True
+
+    def __init__(
+        self,
+        sizes: Sequence[int],  # noqa: ARG002
+        width: int,  # noqa: ARG002
+        dropout: float,  # noqa: ARG002
+        interval_field: int | None,
+    ) -> None:
         super().__init__()
+        self.interval_field = interval_field
 
     @abstractmethod
-    def field(self, f: int, hidden: Tensor, row: Tensor) -> Tensor:
-        """Logits (..., V) of field `f`; `hidden` (..., D), `row` (..., F) of which only ids before `f` are read."""
+    def field(self, f: int, hidden: Tensor, before: Tensor, row: Tensor) -> Tensor:
+        """Logits (..., V) of field `f`.
+
+        `hidden` is (..., D); `before` (..., F) is the last row read; of `row` (..., F), the one that is
+        predicted, only ids before `f` count.
+        """
 
 
 class FieldHeads(Heads):
-    """logits_f = out_f(gelu(in_f(hidden) + sum over g < f of embedding_g(id_g)))."""
+    """logits_f = out_f(h_f), h_f = gelu(in_f(hidden) + sum over g < f of embedding_g(id_g)).
 
-    def __init__(self, sizes: Sequence[int], width: int, dropout: float) -> None:
-        super().__init__(sizes, width, dropout)
+    In the interval field, the logits of intervals add to those of the ids that they lead to.
+    """
+
+    def __init__(self, sizes: Sequence[int], width: int, dropout: float, interval_field: int | None) -> None:
+        super().__init__(sizes, width, dropout, interval_field)
         self.enter = nn.ModuleList(nn.Linear(width, width) for _ in sizes)
         self.given = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes[:-1])
         self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
+        if interval_field is not None:
+            self.intervals = nn.Linear(width, interval_count(sizes[interval_field]))
 
-    def field(self, f: int, hidden: Tensor, row: Tensor) -> Tensor:
+    def field(self, f: int, hidden: Tensor, before: Tensor, row: Tensor) -> Tensor:
         mixed = self.enter[f](hidden)
         for g in range(f):
             mixed = mixed + self.given[g](row[..., g])
-        return self.leave[f](self.dropout(functional.gelu(mixed)))
+        mixed = self.dropout(functional.gelu(mixed))
+        logits = self.leave[f](mixed)
+        return logits if f != self.interval_field else logits + from_here(self.intervals(mixed), before[..., f])
+
+
+def interval_count(size: int) -> int:
+    """How many different intervals `size` ids have."""
+    return 2 * size - 1
+
+
+def intervals(ids_BT: Tensor, before_B1: Tensor, size: int) -> Tensor:
+    """The number of each id's interval from the id before it, shape (B, T); one past the last if either is a start id."""
+    previous_BT = torch.cat([before_B1, ids_BT[:, :-1]], dim=1)
+    known_BT = (ids_BT < size) & (previous_BT < size)
+    return (ids_BT - previous_BT + size - 1).masked_fill(~known_BT, interval_count(size))
+
+
+def from_here(by_interval: Tensor, before: Tensor) -> Tensor:
+    """Logits (..., V) of ids from those of intervals (..., 2 V - 1) and the id before (...); 0 if that is a start id."""
+    size = (by_interval.shape[-1] + 1) // 2
+    reached = torch.arange(size, device=before.device) + (size - 1 - before.clamp(max=size - 1))[..., None]
+    return by_interval.gather(-1, reached).masked_fill((before == size)[..., None], 0)
 
 
 class Model(nn.Module):
     """A trunk with heads; `sizes` are the predictable ids of each field.
 
     A model with a `window` is to be read from a blank state, at most that many rows at a time; 0 has
-    no such bound.
+    no such bound. The trunk reads the intervals of the heads' interval field as one field more.
     """
 
     def __init__(self, trunk: Trunk, heads: Heads, sizes: Sequence[int], window: int = 0) -> None:
@@ -88,17 +151,24 @@ class Model(nn.Module):
         self.heads = heads
 
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State = None) -> tuple[Tensor, State]:
-        return self.trunk(ids_BTF, context_BTC, state)
+        f = self.heads.interval_field
+        if f is None:
+            return self.trunk(ids_BTF, context_BTC, state)
+        before_B1, state = (torch.full_like(ids_BTF[:, :1, f], self.sizes[f]), None) if state is None else state
+        intervals_BT = intervals(ids_BTF[..., f], before_B1, self.sizes[f])
+        read_BTG = torch.cat([ids_BTF, intervals_BT[..., None]], dim=-1)
+        hidden_BTD, state = self.trunk(read_BTG, context_BTC, state)
+        return hidden_BTD, (ids_BTF[:, -1:, f], state)
 
-    def nats(self, hidden_BTD: Tensor, targets_BTF: Tensor, scored_BTF: Tensor) -> Tensor:
-        """Negative log-likelihood of every scored id, shape (B, T, F); 0 where not scored."""
+    def nats(self, hidden_BTD: Tensor, ids_BTF: Tensor, targets_BTF: Tensor, scored_BTF: Tensor) -> Tensor:
+        """Negative log-likelihood of every scored id, shape (B, T, F); 0 where not scored. `ids_BTF` were read."""
         columns = []
         for f in range(len(self.sizes)):
-            logits_BTV = self.heads.field(f, hidden_BTD, targets_BTF)
+            logits_BTV = self.heads.field(f, hidden_BTD, ids_BTF, targets_BTF)
             wanted_BT = targets_BTF[..., f].masked_fill(~scored_BTF[..., f], -100)
             columns.append(
                 functional.cross_entropy(
-                    logits_BTV.flatten(0, 1), wanted_BT.flatten(), ignore_index=-100, reduction="none"
+                    logits_BTV.flatten(0, 1).float(), wanted_BT.flatten(), ignore_index=-100, reduction="none"
                 )
             )
         return torch.stack(columns, dim=-1).view(targets_BTF.shape)

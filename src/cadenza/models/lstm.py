@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from cadenza.models.contract import RowEmbedding, State, Trunk
+from cadenza.models.contract import Dropout, RowEmbedding, State, Trunk
 from cadenza.settings import ModelSettings
 
 
@@ -18,7 +18,7 @@ class LSTMTrunk(Trunk):
         self.embed = RowEmbedding(sizes, context_width, settings.width)
         between = settings.dropout if settings.layers > 1 else 0.0
         self.layers = nn.LSTM(settings.width, settings.width, settings.layers, batch_first=True, dropout=between)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.dropout = Dropout(settings.dropout)
         for name, bias in self.layers.named_parameters():
             if name.startswith("bias_ih"):  # remember at first (Jozefowicz et al., 2015); gates: in, forget, cell, out
                 nn.init.ones_(bias.data[settings.width : 2 * settings.width])

@@ -31,14 +31,16 @@ class StudyTrunk(Trunk):
 
 
 class LinearHeads(Heads):
-    """logits_f = out_f(hidden + sum over g < f of embedding_g(id_g))."""
+    """logits_f = out_f(hidden + sum over g < f of embedding_g(id_g)); no field is an interval."""
 
-    def __init__(self, sizes: Sequence[int], width: int, dropout: float) -> None:
-        super().__init__(sizes, width, dropout)
+    know_intervals = False
+
+    def __init__(self, sizes: Sequence[int], width: int, dropout: float, interval_field: int | None) -> None:
+        super().__init__(sizes, width, dropout, interval_field)
         self.given = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes[:-1])
         self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
 
-    def field(self, f: int, hidden: Tensor, row: Tensor) -> Tensor:
+    def field(self, f: int, hidden: Tensor, before: Tensor, row: Tensor) -> Tensor:  # noqa: ARG002
         for g in range(f):
             hidden = hidden + self.given[g](row[..., g])
         return self.leave[f](hidden)
