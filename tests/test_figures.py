@@ -27,7 +27,7 @@ from cadenza.settings import Settings, build
 
 TINY: dict[str, Any] = {
     "corpus": {"folds": 0},
-    "model": {"layers": 1, "width": 16},
+    "model": {"layers": 1, "width": 32},
     "batches": {"rows": 32, "size": 4},
     "train": {"steps": 3, "evaluations": 1, "threads": 1},
 }

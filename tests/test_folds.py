@@ -24,7 +24,7 @@ from cadenza.settings import CorpusSettings, Settings, build
 from conftest import Cadenza, Midi
 
 SMALL: dict[str, Any] = {
-    "model": {"layers": 1, "width": 16},
+    "model": {"layers": 1, "width": 32},
     "batches": {"rows": 32, "size": 4},
     "train": {"steps": 12, "evaluations": 4, "threads": 1},
     "sample": {"seconds": 4, "count": 1},

@@ -20,7 +20,7 @@ from conftest import Midi
 
 SETTINGS: dict[str, Any] = {
     "corpus": {"folds": 0},
-    "model": {"layers": 1, "width": 16},
+    "model": {"layers": 1, "width": 32},
     "train": {"steps": 4, "evaluations": 2, "threads": 1},
     "sample": {"seconds": 6, "count": 2},
 }

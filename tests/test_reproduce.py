@@ -21,7 +21,7 @@ def settings(folds: int) -> Settings:
     return build(
         "tiny",
         corpus={"folds": folds},
-        model={"layers": 1, "width": 16},
+        model={"layers": 1, "width": 32},
         batches={"rows": 32, "size": 4},
         train={"steps": 8, "evaluations": 2, "threads": 1},
         sample={"seconds": 4, "count": 2},

@@ -19,11 +19,12 @@ from cadenza import CadenzaError, midi
 from cadenza.records import Evaluation, Said, Step, Stopped
 from cadenza.runs import carry_out, evaluate, open_run, train
 from cadenza.runs.folder import Run
+from cadenza.runs.settling import against_overfitting
 from cadenza.settings import Settings, build
 
 TINY: dict[str, Any] = {
     "corpus": {"folds": 0},
-    "model": {"layers": 1, "width": 16},
+    "model": {"layers": 1, "width": 32},
     "batches": {"rows": 32, "size": 4},
     "train": {"steps": 12, "evaluations": 3, "threads": 1},
     "sample": {"seconds": 6, "count": 2},
@@ -473,3 +474,47 @@ def test_evaluations_are_records_of_the_validation_works(pieces: Path, tmp_path:
     assert min(one.bits_per_note["validation"] for one in evaluations) == pytest.approx(
         open_run(tmp_path / "run").metrics()["validation"]["bits_per_note"], rel=1e-5
     )
+
+
+def test_windows_longer_than_every_piece_are_said_and_do_no_harm(pieces: Path, tmp_path: Path) -> None:
+    settings = build("tiny", **{**TINY, "batches": {"rows": 4000, "size": 4}})
+    run, said = done(tmp_path / "run", pieces, settings)
+    longest = int(run.data().tables.lengths(run.data().training).max())
+    assert [text for text in said if text.startswith(f"No piece is longer than {longest} rows")]
+    assert run.trained
+
+
+def test_a_model_of_another_trunk_is_refused_as_a_beginning(
+    finished: tuple[Run, list[str]], pieces: Path, tmp_path: Path
+) -> None:
+    settings = build("tiny", **{**TINY, "model": {"trunk": "lstm"}})
+    parent = finished[0].folder / "model.safetensors"
+    with pytest.raises(CadenzaError, match=r"is a transformer, this run asks for model.trunk = lstm; leave that out"):
+        list(carry_out(str(pieces), settings, tmp_path / "child", init=parent))
+
+
+def test_a_gpu_where_there_is_none_is_one_sentence(pieces: Path, tmp_path: Path) -> None:
+    import torch
+
+    absent = "mps" if torch.cuda.is_available() else "cuda"
+    with pytest.raises(CadenzaError, match=f"There is no device '{absent}' here; devices: .*cpu"):
+        list(carry_out(str(pieces), tiny(device=absent), tmp_path / "run"))
+
+
+def test_what_was_set_against_overfitting_stays_and_the_rest_follows_from_the_reads() -> None:
+    few, many, most = (against_overfitting(Settings(), reads) for reads in (0.5, 96, 1e6))
+    assert (few.model.dropout, few.augment.invert, few.augment.blank) == (0.1, 0, 0)
+    assert (many.model.dropout, many.augment.invert, many.augment.blank) == (0.2, 0.3, 0.15)
+    assert (most.model.dropout, most.augment.invert, most.augment.blank) == (0.25, 0.3, 0.15)
+    asked = build(model={"dropout": 0.7}, augment={"blank": 0.01})
+    found = against_overfitting(asked, 96)
+    assert (found.model.dropout, found.augment.invert, found.augment.blank) == (0.7, 0.3, 0.01)
+
+
+def test_every_setting_in_force_is_written_down(finished: tuple[Run, list[str]]) -> None:
+    run, said = finished
+    settings = run.settings()
+    assert settings.train.precision in ("float32", "bfloat16")
+    [line] = [text for text in said if text.startswith("Each work is read about")]
+    assert f"{settings.model.dropout:.0%} of the activations" in line
+    assert run.improviser().settings == settings.model

@@ -32,7 +32,7 @@ from conftest import Midi
 SECONDS = TimeBase("seconds", 100)
 SMALL: dict[str, dict[str, Any]] = {
     "corpus": {"workers": 1},
-    "model": {"layers": 1, "width": 16},
+    "model": {"layers": 1, "width": 32},
     "train": {"steps": 6, "evaluations": 3, "threads": 1},
     "sample": {"rows": 40, "sweep": [0.5, 1.5], "seconds": 30},
 }
@@ -87,7 +87,7 @@ BREAKERS: list[tuple[dict[str, dict[str, Any]], str]] = [
     ({"tokens": {"representation": "study"}}, "The vocabulary is taken from all files"),
     ({"corpus": {"split_by": "file"}}, "The split is by file"),
     ({"corpus": {"validation": 0}}, "Nothing is held out for validation"),
-    ({"model": {"window": 50}}, "Every 50 rows the memory is blank"),
+    ({"model": {"trunk": "lstm", "window": 50}}, "Every 50 rows the memory is blank"),
     ({"sample": {"opening": 10}}, "Pieces begin with the first 10 rows of a training piece"),
     ({"sample": {"masks": False}}, "Sampling is not masked"),
 ]

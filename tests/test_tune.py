@@ -27,7 +27,7 @@ from cadenza.runs.verification import digests
 from cadenza.settings import SampleSettings, build
 
 TINY: dict[str, Any] = {
-    "model": {"layers": 1, "width": 16},
+    "model": {"layers": 1, "width": 32},
     "corpus": {"validation": 0.4, "test": 0.2, "folds": 0},
     "batches": {"rows": 32, "size": 4},
     "train": {"steps": 12, "evaluations": 3, "threads": 1},

@@ -23,7 +23,7 @@ from conftest import Cadenza, Midi
 SETTINGS = build(
     "tiny",
     corpus={"folds": 0},
-    model={"layers": 1, "width": 16},
+    model={"layers": 1, "width": 32},
     train={"steps": 4, "evaluations": 2, "threads": 1},
 )
 

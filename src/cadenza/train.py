@@ -1,8 +1,9 @@
 """Batches to weights: a generator of records. It prints nothing and writes nothing.
 
 AdamW (Loshchilov & Hutter, 2019) or Adam (Kingma & Ba, 2015), a cosine decay after a short warm-up
-or a constant rate, gradients clipped by norm. Every step draws its batch and its dropout from (seed, step), so a run that is continued from
-its saved tensors repeats the uninterrupted run exactly.
+or a constant rate, gradients clipped by norm. What is evaluated and kept is a mean of the latest weights
+(polynomial-decay averaging: Shamir & Zhang, 2013). Every step draws its batch and its dropout from (seed, step), so a run that is
+continued from its saved tensors repeats the uninterrupted run exactly.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ from torch import Tensor
 from cadenza.batches import Batch, Tables, batches_in_epoch, training_batches
 from cadenza.corpus.split import VALIDATION
 from cadenza.errors import CadenzaError
-from cadenza.likelihood import Score, score
+from cadenza.likelihood import Score, check_ids, score
 from cadenza.models import Model
 from cadenza.records import Evaluation, Step
-from cadenza.settings import Settings
+from cadenza.settings import Settings, TrainSettings
 from cadenza.tokens import Representation
 
 WARM_UP_SHARE, FINAL_SHARE = 0.05, 0.02
@@ -34,7 +35,8 @@ MEASURED_STEPS, UNMEASURED_STEPS = 20, 5
 FORWARD_SHARE = 0.4
 """Cost of scoring a row, as a share of training on it; used for planning only."""
 
-OPTIMISERS = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+BETAS = 0.9, 0.95
+"""Of AdamW: the second moment forgets faster than usual, as small batches and short runs want it."""
 
 Pieces = npt.NDArray[np.int64]
 """Indices into the tables."""
@@ -59,12 +61,11 @@ class Trainer:
 
     def __init__(self, model: Model, data: Data, settings: Settings, steps: int, last: int = 0) -> None:
         """`last` is the step to stop after, on a schedule of `steps`; 0 goes to its end."""
+        check_ids(model, data.representation, [data.tables.rows])
         self.model, self.data, self.settings, self.steps = model, data, settings, steps
         self.last = last or steps
-        train = settings.train
-        self.optimiser: torch.optim.Optimizer = OPTIMISERS[train.optimiser](
-            model.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
-        )
+        self.optimiser = optimiser_of(model, settings.train)
+        self.average = copy.deepcopy(model)
         self.epoch_steps = batches_in_epoch(data.tables.lengths(data.training), settings.batches)
         self.step = 0
         self.best_bits = math.inf
@@ -106,6 +107,7 @@ class Trainer:
                 f"Lower train.learning_rate (now {train.learning_rate:g}) and run again with another --out."
             )
         self.optimiser.step()
+        self._follow()
         self.step += 1
         scored = batch.scored_BTF.any(-1)
         notes = self.data.representation.note_count(batch.targets_BTF[scored].numpy())
@@ -115,19 +117,27 @@ class Trainer:
         """Gradients of the mean nats per row; returns the nats of the batch."""
         self.model.train()
         self.optimiser.zero_grad(set_to_none=True)
-        hidden_BTD, _ = self.model(batch.ids_BTF, batch.context_BTC)
-        nats = self.model.nats(hidden_BTD, batch.targets_BTF, batch.scored_BTF).sum()
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.train.precision == "bfloat16"):
+            hidden_BTD, _ = self.model(batch.ids_BTF, batch.context_BTC)
+            nats = self.model.nats(hidden_BTD, batch.ids_BTF, batch.targets_BTF, batch.scored_BTF).sum()
         rows = batch.scored_BTF[..., 0].sum()
         (nats / rows).backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.train.clip)
         return float(nats.detach()) + 0 * float(norm)
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the mean towards the weights; it reaches back over a constant share of the steps so far."""
+        share = 1 / (1 + self.settings.train.average * self.step)
+        for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(now, share)
 
     def _evaluate(self) -> Evaluation:
         """Without validation pieces the last state counts as the best."""
         data = self.data
         parts = {VALIDATION: data.validation, **data.watched}
         self.scores = scores = {
-            part: score(self.model, data.tables, data.representation, pieces)
+            part: score(self.average, data.tables, data.representation, pieces)
             for part, pieces in parts.items()
             if len(pieces)
         }
@@ -136,7 +146,7 @@ class Trainer:
         self.evaluated_step = self.step
         if best:
             self.best_bits, self.best_step = bits, self.step
-            self.best = copy.deepcopy(self.model.state_dict())
+            self.best = copy.deepcopy(self.average.state_dict())
         return Evaluation(
             self.step,
             self.step / self.epoch_steps,
@@ -149,6 +159,7 @@ class Trainer:
         """Everything that a later process needs to go on, apart from settings and data."""
         named = dict(self.model.named_parameters())
         saved = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        saved |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         saved |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         for name, parameter in named.items():
             for key, value in self.optimiser.state.get(parameter, {}).items():
@@ -162,22 +173,30 @@ class Trainer:
         """Take up `tensors`; a mismatch raises `CadenzaError`."""
         try:
             self.model.load_state_dict(with_prefix(saved, "model."))
+            self.average.load_state_dict(with_prefix(saved, "average."))
             self.best = with_prefix(saved, "best.")
-            for name, parameter in self.model.named_parameters():
-                entries = {
-                    key: saved[f"optimiser.{key}.{name}"]
-                    for key in ("step", "exp_avg", "exp_avg_sq")
-                    if f"optimiser.{key}.{name}" in saved
-                }
-                self.optimiser.state[parameter] = {
-                    key: value.clone() if key == "step" else value.to(parameter) for key, value in entries.items()
-                }
+            named = dict(self.model.named_parameters())
+            for entry, value in with_prefix(saved, "optimiser.").items():
+                key, _, name = entry.partition(".")
+                self.optimiser.state[named[name]][key] = value.clone() if key == "step" else value.to(named[name])
             *steps, self.best_bits = saved["progress"].tolist()
         except (KeyError, RuntimeError, ValueError) as error:
             raise CadenzaError(
                 f"The saved training state does not fit this run ({str(error).splitlines()[0]}); begin again with another --out."
             ) from None
         self.step, self.evaluated_step, self.best_step = map(int, steps)
+
+
+def optimiser_of(model: Model, settings: TrainSettings) -> torch.optim.Optimizer:
+    """Only matrices decay, except under Adam, which decays all by the gradient, as the study did."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimiser == "adam":
+        return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay)
+    groups = [
+        {"params": [parameter for parameter in model.parameters() if parameter.ndim > 1], "weight_decay": decay},
+        {"params": [parameter for parameter in model.parameters() if parameter.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=rate, betas=BETAS, fused=True)
 
 
 def with_prefix(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
@@ -196,7 +215,13 @@ def schedule(step: int, steps: int) -> float:
 def stream(data: Data, settings: Settings, first_step: int = 0) -> Iterator[Batch]:
     """The training batches of these settings, from a step on."""
     return training_batches(
-        data.tables, data.representation, data.training, settings.batches, settings.train.seed, first_step
+        data.tables,
+        data.representation,
+        data.training,
+        settings.batches,
+        settings.augment,
+        settings.train.seed,
+        first_step,
     )
 
 

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import tomli_w
-import torch
 
 from cadenza import report
-from cadenza.batches import OFFSETS_FILE, ROWS_FILE, Tables, batches_in_epoch
-from cadenza.checkpoint import Facts, fresh_model
+from cadenza.batches import OFFSETS_FILE, ROWS_FILE, Tables
+from cadenza.checkpoint import Facts
 from cadenza.corpus.scan import Corpus, Entry, scan
 from cadenza.corpus.sketch import joined, seen, sketch_of
 from cadenza.corpus.sources import Source, open_source
@@ -26,17 +25,17 @@ from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.corpus.works import interval_grams
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, load_improviser
-from cadenza.models import device
 from cadenza.notes import pitch_name
-from cadenza.records import Progress, Record, Said
+from cadenza.records import Record, Said
 from cadenza.runs.folder import CONFIG, CORPUS, DERIVED, FACTS, INIT, MANIFEST, ORIGIN, SEEN, Run, data_of
 from cadenza.runs.rules import broken_rules
+from cadenza.runs.settling import settle
 from cadenza.runs.verification import digests
 from cadenza.sample import check_fields
-from cadenza.settings import Settings, TokenSettings, validate
+from cadenza.settings import BatchSettings, Settings, TokenSettings, validate
 from cadenza.tokens import Representation, Rows, representation
 from cadenza.tokens.contract import in_words
-from cadenza.train import Data, plan
+from cadenza.train import Data
 
 
 def prepare(run: Run, source: str, settings: Settings, init: Path | None) -> Iterator[Record]:
@@ -72,7 +71,7 @@ def freeze(
     facts = facts_of(corpus, data, settings, parent)
     yield from describe(corpus, facts, settings)
     yield from count_unknown(corpus, tokens)
-    yield from warn(data, corpus.kept)
+    yield from warn(data, corpus.kept, settings.batches)
     if parent is not None:
         yield Said(family(parent, sum(known)))
     save(run, corpus, facts, tables)
@@ -82,7 +81,9 @@ def freeze(
     if init is not None:
         run.write(INIT, init.read_bytes())
     run.write_json(ORIGIN, origin_of(run, source, init))
-    settings = yield from resolve(settings, run.fold_data(0, settings) if run.folds() else data, 1 + run.folds())
+    works = len({entry.work for entry in corpus.kept if entry.split == TRAIN})
+    learned = run.fold_data(0, settings) if run.folds() else data
+    settings = yield from settle(settings, learned, works, 1 + run.folds())
     run.write_json(DERIVED, derived)
     run.write(CONFIG, tomli_w.dumps(settings.model_dump()).encode())
 
@@ -166,9 +167,15 @@ def why_not(table: Rows, tokens: Representation, settings: TokenSettings) -> str
 
 
 def adopt(settings: Settings, parent: Improviser) -> Settings:
-    """Fine-tuning keeps the parent's network, tokens and time base."""
+    """Fine-tuning keeps the parent's network, tokens and time base; another trunk raises `CadenzaError`."""
+    if "trunk" in settings.model.model_fields_set and settings.model.trunk != parent.settings.trunk:
+        raise CadenzaError(
+            f"The model to begin from is a {parent.settings.trunk}, this run asks for model.trunk = {settings.model.trunk}; leave that out, or give a model of that trunk."
+        )
     values = settings.model_dump()
-    values["model"] = parent.settings.model_dump() | {"dropout": settings.model.dropout}
+    values["model"] = parent.settings.model_dump(exclude={"dropout"})
+    if "dropout" in settings.model.model_fields_set:
+        values["model"]["dropout"] = settings.model.dropout
     values["tokens"]["representation"] = parent.tokens.representation
     base = parent.facts.base
     values["midi"] |= {"time_base": base.unit, f"steps_per_{base.unit.removesuffix('s')}": base.steps}
@@ -237,7 +244,7 @@ def describe(corpus: Corpus, facts: Facts, settings: Settings) -> Iterator[Said]
     )
 
 
-def warn(data: Data, kept: Sequence[Entry]) -> Iterator[Said]:
+def warn(data: Data, kept: Sequence[Entry], batches: BatchSettings) -> Iterator[Said]:
     if any(entry.fold >= 0 for entry in kept):
         return
     if not any(entry.split == TEST for entry in kept):
@@ -246,40 +253,8 @@ def warn(data: Data, kept: Sequence[Entry]) -> Iterator[Said]:
         )
     elif not len(data.validation):
         yield Said("Warning: no work is held out for validation; the last state is kept, not the best.")
-
-
-def resolve(settings: Settings, data: Data, trainings: int) -> Generator[Record, None, Settings]:
-    """Settle what depends on this machine: device, threads, steps, stride; the trainings share the minutes."""
-    where = device(settings.train.device)
-    values = settings.model_dump()
-    share = settings.train.model_copy(update={"minutes": settings.train.minutes / trainings})
-    values["train"]["threads"] = torch.get_num_threads()
-    settings = validate(values)
-    if not settings.train.steps:
-        model = fresh_model(settings.model, data.representation, settings.train.seed).to(where)
-        weights = sum(parameter.numel() for parameter in model.parameters())
-        yield Progress("measuring the speed of training", 0, 1)
-        found = plan(model, data, settings.model_copy(update={"train": share}))
-        values["train"]["steps"], values["batches"]["stride_in_force"] = found.steps, found.stride
-        settings = validate(values)
+    longest = int(data.tables.lengths(data.training).max())
+    if longest < batches.rows:
         yield Said(
-            f"{weights:,} weights; {found.rows_per_second:,.0f} rows per second on {where.type} with {report.counted(torch.get_num_threads(), 'thread')}: {found.steps:,} steps in at most {share.minutes:.3g} minutes{f' for each of {trainings} trainings' if trainings > 1 else ''}."
+            f"No piece is longer than {longest:,} rows, so the windows of {batches.rows:,} rows (batches.rows) hold whole pieces."
         )
-    if settings.train.epochs:
-        yield Said(in_full(settings, data))
-    return settings
-
-
-def in_full(settings: Settings, data: Data) -> str:
-    """What the asked epochs would be, and what this run makes of them."""
-    train, batches = settings.train, settings.batches
-    lengths = data.tables.lengths(data.training)
-    asked = batches_in_epoch(lengths, batches.model_copy(update={"stride_in_force": 0}))
-    rows = asked * batches.size * batches.rows if batches.stride else int(lengths.sum())
-    at = f" at stride {batches.stride}" if batches.stride else ""
-    whole = f"{train.epochs} epochs{at} are {train.epochs * rows / 1e6:,.1f} million row-steps"
-    if train.steps >= train.epochs * asked:
-        return f"{whole}, and this run makes them all."
-    stride = f"stride {batches.stride_in_force}, " if batches.stride_in_force else ""
-    epochs = train.steps / batches_in_epoch(lengths, batches)
-    return f"{whole}. Cut to fit: {stride}{epochs:.1f} epochs, {train.steps / (train.epochs * asked):.1%} of the whole; more --minutes bring it nearer."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cadenza.models import MODELS
 from cadenza.settings import Settings
 
 
@@ -15,7 +16,7 @@ def broken_rules(settings: Settings) -> Iterator[str]:
         yield "The split is by file, not by work: another performance of a held-out piece may have been learned."
     if not settings.corpus.validation:
         yield "Nothing is held out for validation: the last state is kept, however far it has overfitted, and the test pieces are scored along the way for the curve."
-    if settings.model.window:
+    if settings.model.window and not MODELS[settings.model.trunk][0].bounded:
         yield f"Every {settings.model.window} rows the memory is blank, so a held-out note is judged by little of what came before it."
     if settings.sample.opening:
         yield f"Pieces begin with the first {settings.sample.opening} rows of a training piece."
