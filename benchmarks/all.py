@@ -47,7 +47,7 @@ def main() -> None:
     print(f"Written: {PAGE.relative_to(ROOT)}")
 
 
-def run(name: str, data: Path) -> dict[str, float]:
+def run(name: str, data: Path) -> dict[str, float | None]:
     """The figures of one benchmark; what it says is shown."""
     print(f"{name} …", flush=True)
     command = [sys.executable, str(Path(__file__).with_name(name)), "--data", str(data)]
@@ -55,7 +55,7 @@ def run(name: str, data: Path) -> dict[str, float]:
     print(done.stdout, end="")
     if done.returncode:
         give_up(f"{name} ended with exit code {done.returncode}; docs/benchmarks.md is left as it was.")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    figures: dict[str, float | None] = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
@@ -71,11 +71,12 @@ machine and carry over to others better than times do.
 * Software: Python {platform.python_version()}, {packages}"""
 
 
-def section(name: str, figures: dict[str, float]) -> str:
-    """A benchmark's docstring, command and table."""
+def section(name: str, figures: dict[str, float | None]) -> str:
+    """A benchmark's docstring, command and table; a figure that is not there was never reached."""
     said = ast.get_docstring(ast.parse(Path(__file__).with_name(name).read_text(encoding="utf-8")))
     title, _, text = (said or name).partition("\n\n")
-    rows = "\n".join(f"| `{key}` | {value:,} | {TARGETS[name].get(key, '')} |" for key, value in figures.items())
+    values = {key: "never" if value is None else f"{value:,}" for key, value in figures.items()}
+    rows = "\n".join(f"| `{key}` | {value} | {TARGETS[name].get(key, '')} |" for key, value in values.items())
     return f"""## {title.rstrip(".")}
 
 {text}
