@@ -34,9 +34,15 @@ TARGETS = {
         "planted_found": "1.0",
         "false_accusations": "0",
     },
+    "train_speed.py": {"ratio_vs_study": "at least 3.3", "ratio_vs_hf": "at least 4.5"},
+    "speedrun.py": {
+        "speedup_vs_study": "at least 8",
+        "speedup_vs_hf": "at least 3",
+        "test_bits_per_note": "at most 9.4",
+    },
     "import_time.py": {"ratio_vs_python": "at most 25", "heavy_modules": "0"},
 }
-PACKAGES = ("joblib", "miditok", "numpy", "symusic", "typer")
+PACKAGES = ("joblib", "miditok", "numpy", "symusic", "torch", "transformers", "typer")
 
 
 def main() -> None:
