@@ -40,6 +40,8 @@ class Work:
     pieces: list[Notes]
     data: Data
     parts: dict[str, Pieces]
+    works: int
+    """In the training part."""
 
     @classmethod
     def read(cls, folder: Path) -> Work:
@@ -53,7 +55,8 @@ class Work:
         parts = {part: np.flatnonzero(split == part) for part in PARTS}
         notes = representation("notes", found.base)
         tables = Tables.of([notes.encode(piece) for piece in found.pieces])
-        return cls(found.pieces, Data(tables, notes, parts[TRAIN], parts[VALIDATION]), parts)
+        works = len({found.kept[index].work for index in parts[TRAIN]})
+        return cls(found.pieces, Data(tables, notes, parts[TRAIN], parts[VALIDATION]), parts, works)
 
     def rows(self, part: str) -> list[Rows]:
         return [self.data.tables.piece(int(index)) for index in self.parts[part]]

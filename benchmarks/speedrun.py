@@ -26,7 +26,7 @@ from cadenza.errors import CadenzaError
 from cadenza.settings import build
 from contestant import TEST, VALIDATION, Bits, Contestant, Work
 from gpt2 import GPT2
-from ours import Ours, without_evaluations
+from ours import Ours
 from study_network import StudyNetwork
 from timing import give_up, needs, parser, report
 
@@ -106,7 +106,7 @@ def enter(work: Work, preset: str, seconds: float) -> list[Lane]:
         settings = build(preset, train={"minutes": seconds / 60})
     except CadenzaError as error:
         give_up(str(error))
-    ours = Ours(f"cadenza {preset}", without_evaluations(settings), work)
+    ours = Ours(f"cadenza {preset}", settings, work)
     peers = [StudyNetwork(work), GPT2(work, ours.parameters)]
     print(work.described())
     print("; ".join(f"{each.name} {each.parameters:,} parameters" for each in (ours, *peers)), flush=True)
@@ -141,6 +141,8 @@ def figures(lanes: Sequence[Lane], tested: Sequence[Bits], seconds: float) -> di
     """Of ours without a prefix; a peer that is never matched has no seconds and no speed-up."""
     found: dict[str, float | None] = {}
     for prefix, lane, test in zip(("", "study_", "hf_"), lanes, tested, strict=True):
+        found[f"{prefix}parameters"] = lane.contestant.parameters
+        found[f"{prefix}notes_per_second"] = round(lane.notes / lane.clock)
         for part, bits in (("test", test), ("validation", lane.best)):
             named = {f"{prefix}{part}_bits_per_note": bits.at_bins, f"{prefix}{part}_bits_per_note_10ms": bits.on_grid}
             found |= {name: round(value, 3) for name, value in named.items() if not math.isnan(value)}

@@ -19,7 +19,7 @@ from cadenza.errors import CadenzaError
 from cadenza.settings import build
 from contestant import Contestant, Work
 from gpt2 import GPT2
-from ours import Ours, of_size, without_evaluations
+from ours import Ours, of_size
 from study_network import StudyNetwork
 from timing import give_up, needs, parser, report
 
@@ -60,7 +60,7 @@ def main() -> None:
 def enter(work: Work, preset: str) -> list[Contestant]:
     """Two pairs of as many parameters: our LSTM and the study's network, the preset and GPT-2."""
     try:
-        settings, small = (without_evaluations(build(preset, model=model)) for model in ({}, LSTM))
+        settings, small = (build(preset, model=model) for model in ({}, LSTM))
     except CadenzaError as error:
         give_up(str(error))
     study = StudyNetwork(work)
