@@ -1,7 +1,8 @@
-"""Every benchmark, one after the other, and their figures in `docs/benchmarks.md`.
+"""Benchmarks, one after the other, and their figures in `docs/benchmarks.md`.
 
-In: the command line of the benchmarks, which is passed on. Out: the page, written only once all have
-run. What a benchmark compares is said in its own docstring, and the page repeats that.
+In: the command line of the benchmarks, which is passed on, and names such as `encode.py`; without any,
+all are run. Out: their sections of the page and, if training was measured, the table of `docs/models.md`, each
+written once its figures are there. What a benchmark compares is said in its own docstring, and the page repeats that.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import datetime
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from timing import ROOT, arguments, give_up
+from timing import ROOT, give_up, parser
 
-PAGE = ROOT / "docs" / "benchmarks.md"
+PAGE, MODELS_PAGE = ROOT / "docs" / "benchmarks.md", ROOT / "docs" / "models.md"
 TARGETS = {
     "encode.py": {"ratio_vs_miditok": "at least 50"},
     "scan.py": {"ratio_vs_parse_only": "at most 2.5"},
@@ -34,57 +37,102 @@ TARGETS = {
         "planted_found": "1.0",
         "false_accusations": "0",
     },
+    "train_speed.py": {"ratio_vs_study": "at least 3.3", "ratio_vs_hf": "at least 4.5"},
+    "speedrun.py": {
+        "speedup_vs_study": "at least 8",
+        "speedup_vs_hf": "at least 3",
+        "test_bits_per_note": "at most 9.4",
+    },
     "import_time.py": {"ratio_vs_python": "at most 25", "heavy_modules": "0"},
 }
-PACKAGES = ("joblib", "miditok", "numpy", "symusic", "typer")
+PACKAGES = ("joblib", "miditok", "numpy", "symusic", "torch", "transformers", "typer")
+CONTESTANTS = {"": "Cadenza, `small`", "study_": "the study's network and loop", "hf_": "MidiTok TSD and GPT-2"}
+TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
+
+Figures = dict[str, float | None]
 
 
 def main() -> None:
-    data = arguments(__doc__).data
-    sections = [section(name, run(name, data)) for name in TARGETS]
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text("\n\n".join([head(), *sections]) + "\n", encoding="utf-8")
-    print(f"Written: {PAGE.relative_to(ROOT)}")
+    options = parser(__doc__)
+    options.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(TARGETS)}; all unless given")
+    given = options.parse_args()
+    if unknown := [name for name in given.names if name not in TARGETS]:
+        give_up(f"There is no benchmark {unknown[0]}; there are {', '.join(TARGETS)}.")
+    for name in given.names or TARGETS:
+        record(name, run(name, given.data))
 
 
-def run(name: str, data: Path) -> dict[str, float]:
+def run(name: str, data: Path) -> Figures:
     """The figures of one benchmark; what it says is shown."""
     print(f"{name} …", flush=True)
     command = [sys.executable, str(Path(__file__).with_name(name)), "--data", str(data)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     print(done.stdout, end="")
     if done.returncode:
-        give_up(f"{name} ended with exit code {done.returncode}; docs/benchmarks.md is left as it was.")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        give_up(f"{name} ended with exit code {done.returncode}; its figures are left as they were.")
+    figures: Figures = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
-def head() -> str:
-    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
-    return f"""# Benchmarks
+def record(name: str, figures: Figures) -> None:
+    """Write the figures into the pages."""
+    sections = dict(sections_of(PAGE.read_text(encoding="utf-8"))) if PAGE.exists() else {}
+    sections[name] = section(name, figures)
+    ordered = [sections[each] for each in TARGETS if each in sections]
+    PAGE.write_text("\n\n".join([HEAD, *ordered]) + "\n", encoding="utf-8")
+    print(f"Written: {PAGE.relative_to(ROOT)}")
+    if name == "speedrun.py":
+        text = MODELS_PAGE.read_text(encoding="utf-8")
+        MODELS_PAGE.write_text(TABLE.sub(lambda _: comparison(figures), text), encoding="utf-8")
+        print(f"Written: {MODELS_PAGE.relative_to(ROOT)}")
+
+
+HEAD = """# Benchmarks
 
 This page is written by `benchmarks/all.py`; do not edit it. Ratios compare work done in turn on one
-machine and carry over to others better than times do.
-
-* Date: {datetime.date.today()}
-* Machine: {processor()}, {os.cpu_count()} cores, {platform.system()}
-* Software: Python {platform.python_version()}, {packages}"""
+machine and carry over to others better than times do."""
 
 
-def section(name: str, figures: dict[str, float]) -> str:
-    """A benchmark's docstring, command and table."""
+def sections_of(page: str) -> Iterator[tuple[str, str]]:
+    """The name of each benchmark on the page, and its section."""
+    for part in page.split("\n## ")[1:]:
+        if found := re.search(r"`python benchmarks/(\w+\.py)`", part):
+            yield found[1], f"## {part.strip()}"
+
+
+def section(name: str, figures: Figures) -> str:
+    """A benchmark's docstring, command and table; a figure that is not there was never reached."""
     said = ast.get_docstring(ast.parse(Path(__file__).with_name(name).read_text(encoding="utf-8")))
     title, _, text = (said or name).partition("\n\n")
-    rows = "\n".join(f"| `{key}` | {value:,} | {TARGETS[name].get(key, '')} |" for key, value in figures.items())
+    values = {key: "never" if value is None else f"{value:,}" for key, value in figures.items()}
+    rows = "\n".join(f"| `{key}` | {value} | {TARGETS[name].get(key, '')} |" for key, value in values.items())
     return f"""## {title.rstrip(".")}
 
 {text}
 
-`python benchmarks/{name}`
+`python benchmarks/{name}`, {datetime.date.today()}; {processor()}, {os.cpu_count()} cores, {platform.system()}; {software()}
 
 | figure | value | target |
 |---|---|---|
 {rows}"""
+
+
+def comparison(figures: Figures) -> str:
+    """The contestants of the speed run, a line each."""
+    columns = ("parameters", "notes_per_second", "validation_bits_per_note", "test_bits_per_note", "test_bits_per_note_10ms")  # fmt: skip
+    lines = [
+        "| ten minutes of training each | weights | notes per second | validation | test, bits per note | test at 10 ms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for prefix, name in CONTESTANTS.items():
+        values = [figures.get(f"{prefix}{column}") for column in columns]
+        lines.append(f"| {name} | {' | '.join('' if value is None else f'{value:,}' for value in values)} |")
+    return "\n".join(lines) + "\n"
+
+
+def software() -> str:
+    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    return f"Python {platform.python_version()}, {packages}"
 
 
 def processor() -> str:

@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -42,6 +43,13 @@ def corpus(data: Path, name: str) -> Path:
     if not path.is_file():
         give_up(f"There is no {name} in {os.path.relpath(data)}; give its folder with --data FOLDER.")
     return path
+
+
+def needs(packages: Sequence[str]) -> None:
+    """Without one of the packages the benchmark ends with exit code 2."""
+    absent = [package for package in packages if find_spec(package) is None]
+    if absent:
+        give_up(f"This benchmark needs {' and '.join(absent)}; install cadenza with its extra, '.[benchmarks]'.")
 
 
 def give_up(reason: str) -> NoReturn:
@@ -75,7 +83,7 @@ def alternate(ours: Callable[[], object], peer: Callable[[], object], rounds: in
     return times
 
 
-def report(lines: list[str], figures: dict[str, float]) -> None:
+def report(lines: list[str], figures: Mapping[str, float | None]) -> None:
     """Human lines, then the figures as one line of JSON."""
     print("\n".join(lines))
     print(json.dumps(figures))
