@@ -1,7 +1,7 @@
 """Benchmarks, one after the other, and their figures in `docs/benchmarks.md`.
 
 In: the command line of the benchmarks, which is passed on, and names such as `encode.py`; without any,
-all are run. Out: their sections of the page and, if training was measured, the table of `docs/models.md`, each
+all are run. Out: their sections of the page and, after `speedrun.py`, the table of `docs/models.md`, each
 written once its figures are there. What a benchmark compares is said in its own docstring, and the page repeats that.
 """
 
@@ -17,6 +17,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 
 from timing import ROOT, give_up, parser
@@ -131,7 +132,7 @@ def comparison(figures: Figures) -> str:
 
 
 def software() -> str:
-    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES)
+    packages = ", ".join(f"{package} {version(package)}" for package in PACKAGES if find_spec(package))
     return f"Python {platform.python_version()}, {packages}"
 
 

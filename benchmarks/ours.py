@@ -6,12 +6,13 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 
-from cadenza.runs.settling import against_overfitting, reads_of_a_work, with_values
+import torch
 
 from cadenza import models
 from cadenza.checkpoint import fresh_model
 from cadenza.likelihood import score
 from cadenza.records import Step
+from cadenza.runs.settling import against_overfitting, reads_of_a_work, with_values
 from cadenza.settings import ModelSettings, Settings
 from cadenza.train import MEASURED_STEPS, Trainer, measure_speed
 from contestant import Bits, Contestant, Work
@@ -24,14 +25,15 @@ class Ours(Contestant):
 
     def __init__(self, name: str, settings: Settings, work: Work) -> None:
         self.name, self.work = name, work
-        precision = models.fast_precision(models.device("cpu"))
-        self.settings = with_values(settings, "train", precision=precision, evaluations=1, device="cpu")
-        self.network = self.model = fresh_model(settings.model, work.data.representation, settings.train.seed)
+        self.settings = with_values(settings, "train", evaluations=1, device="cpu")
+        if settings.train.precision == "auto":
+            self.settings = with_values(self.settings, "train", precision=models.fast_precision(torch.device("cpu")))
+        self.model: models.Model = fresh_model(settings.model, work.data.representation, settings.train.seed)
 
     def training(self, seconds: float) -> Iterator[float]:
         """The schedule ends when the seconds do, at the speed that `measure_speed` finds; what is scored is its mean."""
         begin = time.perf_counter()
-        measured, _ = measure_speed(self.network, self.work.data, self.settings)
+        measured, _ = measure_speed(self.model, self.work.data, self.settings)
         left = seconds - (time.perf_counter() - begin)
         steps = max(1, round(left * MEASURED_STEPS / measured))
         planned = with_values(self.settings, "train", steps=steps)

@@ -4,12 +4,14 @@ Three contestants train for the same wall time on the same two threads, in turn,
 preset of Cadenza; the network and loop of the study that it began from, on the same note rows as single tokens
 (`study_network.py`); and GPT-2 of as many parameters on MidiTok's TSD tokens (`gpt2.py`). The work is the
 violin corpus, split by the pieces of `split_by_piece.csv`. A contestant's clock counts planning and training
-steps, data loading included, not evaluations; ours is evaluated more often, as nothing but its own curve
-depends on that. Each keeps its weights of the best validation, and these are scored once on the test pieces.
+steps, data loading included, not evaluations; ours is evaluated forty times, a peer ten times, as a match is
+to be told to some seconds. Ours has its matrix products in bfloat16 where that is faster, the peers are float32, as
+their users get them. Each keeps its weights of the best validation, and these are scored once on the test pieces.
 
 Bits per note of ours and of the study's network count at the 64 time values of the `notes` rows and, as
 `_10ms`, on the grid of GPT-2's tokens. `seconds_to_match` is the clock of ours at its first evaluation at
-or below the peer's best validation figure, and the speed-up is the whole time over it.
+or below the peer's best validation figure, and the speed-up is the whole time over it; `seconds_of_best` says when
+each was at its best.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ class Lane:
         self.scored_notes = -1.0
         self.done = False
         self.curve: list[tuple[float, Bits]] = []
-        self.best = Bits(math.nan, math.nan)
+        self.best, self.best_clock = Bits(math.nan, math.nan), math.nan
         self.weights: dict[str, Any] = {}
 
     def advance(self, until: float) -> None:
@@ -70,7 +72,8 @@ class Lane:
         bits = self.contestant.score(VALIDATION)
         self.curve.append((self.clock, bits))
         if not self.weights or bits.on_grid < self.best.on_grid:
-            self.best, self.weights = bits, copy.deepcopy(self.contestant.model.state_dict())
+            self.best, self.best_clock = bits, self.clock
+            self.weights = copy.deepcopy(self.contestant.model.state_dict())
         print(f"{self.contestant.name:<16} {self.clock:6.1f} s: validation {words(bits)}", flush=True)
 
     def test(self) -> Bits:
@@ -143,6 +146,7 @@ def figures(lanes: Sequence[Lane], tested: Sequence[Bits], seconds: float) -> di
     for prefix, lane, test in zip(("", "study_", "hf_"), lanes, tested, strict=True):
         found[f"{prefix}parameters"] = lane.contestant.parameters
         found[f"{prefix}notes_per_second"] = round(lane.notes / lane.clock)
+        found[f"{prefix}seconds_of_best"] = round(lane.best_clock, 1)
         for part, bits in (("test", test), ("validation", lane.best)):
             named = {f"{prefix}{part}_bits_per_note": bits.at_bins, f"{prefix}{part}_bits_per_note_10ms": bits.on_grid}
             found |= {name: round(value, 3) for name, value in named.items() if not math.isnan(value)}

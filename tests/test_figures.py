@@ -207,5 +207,5 @@ def test_rows_that_no_id_stands_for_are_refused(scored: tuple[Run, list[Any]], t
     run.write("corpus/origin.json", json.dumps(run.origin() | digests(run)).encode())
     code, _, err = cadenza("evaluate", run.folder)
     assert code == 2
-    assert "score it on the corpus it was trained on" in err
+    assert "use the corpus and the representation it was made for" in err
     assert len(err.strip().splitlines()) == 1

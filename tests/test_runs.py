@@ -480,7 +480,7 @@ def test_windows_longer_than_every_piece_are_said_and_do_no_harm(pieces: Path, t
     settings = build("tiny", **{**TINY, "batches": {"rows": 4000, "size": 4}})
     run, said = done(tmp_path / "run", pieces, settings)
     longest = int(run.data().tables.lengths(run.data().training).max())
-    assert [text for text in said if text.startswith(f"No piece is longer than {longest} rows")]
+    assert [text for text in said if text.startswith(f"No training piece is longer than {longest} rows")]
     assert run.trained
 
 

@@ -502,7 +502,7 @@ def test_a_model_for_other_ids_is_refused_in_one_sentence() -> None:
         (data("notes in beats").tables, data("notes in beats").representation),
         (Tables.of([np.full((3, 4), 300, np.int16)]), known.representation),
     ):
-        with pytest.raises(CadenzaError, match="score it on the corpus it was trained on") as refused:
+        with pytest.raises(CadenzaError, match="use the corpus and the representation it was made for") as refused:
             score(network, tables, tokens, np.arange(1))
         assert str(refused.value).count(". ") == 0
     assert network.training

@@ -4,7 +4,7 @@
 training epoch visits every row of every piece once: each piece is cut, a little differently each time,
 into windows of at most `rows` rows, windows of like length share a batch, and the batches come in random order.
 With a `stride`, windows of `rows` rows begin every so many rows instead and overlap, the first one at random.
-All of it follows from (seed, epoch), so any step can be drawn again without the ones before it.
+All of it follows from the seed, the epoch and the batch in it, so any step can be drawn again without the ones before it.
 """
 
 from __future__ import annotations
@@ -163,8 +163,7 @@ def batches_in_epoch(lengths: npt.NDArray[np.int64], settings: BatchSettings) ->
 class Augmentation:
     """Windows in other keys, tempi and dynamics, some of their ids hidden (word dropout: Bowman et al., 2016).
 
-    Of all performances of a piece the same is heard otherwise; then what repeats can be told from what is
-    merely known.
+    Otherwise a network soon knows every performance by heart.
     """
 
     variation: Variation | None
@@ -203,7 +202,7 @@ def training_batches(
         batches = epoch_windows(lengths, pieces, settings, np.random.default_rng([seed, epoch]))
         for number, windows in enumerate(batches):
             if step + number >= first_step:
-                rng = np.random.default_rng([seed, epoch, number])
+                rng = np.random.default_rng([seed, epoch, 1 + number])
                 yield collate(tables, representation, windows, partial(change, rng=rng))
         step += len(batches)
         epoch += 1

@@ -171,7 +171,7 @@ def check_ids(model: Model, representation: Representation, rows: Sequence[Rows]
     largest = np.max([piece.max(axis=0) for piece in rows if len(piece)], axis=0, initial=0)
     if model.sizes != representation.sizes or (largest > model.sizes).any():
         raise CadenzaError(
-            f"The model knows {' × '.join(map(str, model.sizes))} ids, the pieces are written with {' × '.join(map(str, np.maximum(largest, representation.sizes)))}; score it on the corpus it was trained on."
+            f"The model knows {' × '.join(map(str, model.sizes))} ids, the pieces are written with {' × '.join(map(str, np.maximum(largest, representation.sizes)))}; use the corpus and the representation it was made for."
         )
 
 

@@ -107,7 +107,10 @@ class AugmentSettings(Section):
         0.2, ge=0, le=1, description="Other tempi, at most this share faster or slower; for performances only."
     )
     velocity: int = Field(
-        16, ge=0, le=64, description="Other dynamics, at most this much louder or softer; for performances only."
+        16,
+        ge=0,
+        le=64,
+        description="Other dynamics, at most this much louder or softer, in steps of 4; for performances only.",
     )
     blank: float = Field(0.15, ge=0, lt=1, description="Share of the ids that are hidden from the network.")
 
@@ -286,6 +289,8 @@ def build(
         layers.append(read_toml(config))
     layers.extend(parse_assignment(text) for text in assignments)
     layers.append(sections)
+    if any(isinstance(layer.get("model"), Mapping) and "trunk" in layer["model"] for layer in layers[1:]):
+        layers[0] = without(layers[0], "model", "window")  # which was meant for the preset's own trunk
     merged: dict[str, dict[str, Any]] = {}
     for layer in layers:
         for section, values in layer.items():
@@ -295,6 +300,11 @@ def build(
                 )
             merged.setdefault(section, {}).update(values)
     return validate(merged)
+
+
+def without(values: Mapping[str, Any], section: str, key: str) -> dict[str, Any]:
+    """The values of all sections but for one key."""
+    return {**values, section: {name: value for name, value in values.get(section, {}).items() if name != key}}
 
 
 def validate(values: Mapping[str, Mapping[str, Any]]) -> Settings:

@@ -55,7 +55,7 @@ def device(name: str) -> torch.device:
 def fast_precision(where: torch.device) -> str:
     """bfloat16 where its matrix products are clearly faster than those of float32, as measured in a moment."""
     if where.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported() else "float32"
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if where.type != "cpu":
         return "float32"
     took = {name: seconds_of_products(getattr(torch, name)) for name in ("float32", "bfloat16")}

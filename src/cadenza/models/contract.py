@@ -17,8 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cadenza.settings import ModelSettings
-
 State = Any
 """What a trunk remembers: opaque, of bounded size; None stands for the start of a piece."""
 
@@ -26,13 +24,11 @@ State = Any
 class Trunk(nn.Module, ABC):
     """Reads rows in order; implementations must never let a row see a later one.
 
+    It is made of `ModelSettings`, the sizes of the fields it reads and the width of the context.
     A `bounded` trunk looks back on `settings.window` rows by itself, whatever it is handed at once.
     """
 
     bounded = False
-
-    def __init__(self, settings: ModelSettings, sizes: Sequence[int], context_width: int) -> None:  # noqa: ARG002
-        super().__init__()
 
     @abstractmethod
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State) -> tuple[Tensor, State]:
@@ -44,12 +40,12 @@ class Dropout(nn.Module):
 
     def __init__(self, share: float) -> None:
         super().__init__()
-        self.dropped = round(256 * share)
+        self.dropped = min(round(256 * share), 255)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.dropped:
             return x
-        if x.is_cuda:
+        if x.device.type != "cpu":
             return functional.dropout(x, self.dropped / 256)
         bytes_8 = torch.empty(x.numel() // 8 + 1, dtype=torch.int64, device=x.device).random_(-(2**63), None)
         kept = bytes_8.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
@@ -70,19 +66,14 @@ class RowEmbedding(nn.Module):
 
 
 class Heads(nn.Module, ABC):
-    """Predict the fields of a row in order, each given the fields before it in that row."""
+    """Predict the fields of a row in order, each given the fields before it in that row.
+
+    They are made of the sizes of the fields, the width of the trunk, a share of dropout and the interval
+    field, if any; heads that do not `know_intervals` are given none.
+    """
 
     know_intervals = True
-
-    def __init__(
-        self,
-        sizes: Sequence[int],  # noqa: ARG002
-        width: int,  # noqa: ARG002
-        dropout: float,  # noqa: ARG002
-        interval_field: int | None,
-    ) -> None:
-        super().__init__()
-        self.interval_field = interval_field
+    interval_field: int | None
 
     @abstractmethod
     def field(self, f: int, hidden: Tensor, before: Tensor, row: Tensor) -> Tensor:
@@ -100,7 +91,8 @@ class FieldHeads(Heads):
     """
 
     def __init__(self, sizes: Sequence[int], width: int, dropout: float, interval_field: int | None) -> None:
-        super().__init__(sizes, width, dropout, interval_field)
+        super().__init__()
+        self.interval_field = interval_field
         self.enter = nn.ModuleList(nn.Linear(width, width) for _ in sizes)
         self.given = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes[:-1])
         self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)

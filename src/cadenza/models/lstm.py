@@ -14,7 +14,7 @@ class LSTMTrunk(Trunk):
     """State: the hidden and cell vectors of each layer, so its size never grows."""
 
     def __init__(self, settings: ModelSettings, sizes: Sequence[int], context_width: int) -> None:
-        super().__init__(settings, sizes, context_width)
+        super().__init__()
         self.embed = RowEmbedding(sizes, context_width, settings.width)
         between = settings.dropout if settings.layers > 1 else 0.0
         self.layers = nn.LSTM(settings.width, settings.width, settings.layers, batch_first=True, dropout=between)

@@ -18,7 +18,7 @@ class StudyTrunk(Trunk):
     """State: the hidden and cell vectors of each layer."""
 
     def __init__(self, settings: ModelSettings, sizes: Sequence[int], context_width: int) -> None:
-        super().__init__(settings, sizes, context_width)
+        super().__init__()
         half = settings.width // 2
         self.embed = RowEmbedding(sizes, context_width, half)
         between = settings.dropout if settings.layers > 1 else 0.0
@@ -35,8 +35,9 @@ class LinearHeads(Heads):
 
     know_intervals = False
 
-    def __init__(self, sizes: Sequence[int], width: int, dropout: float, interval_field: int | None) -> None:
-        super().__init__(sizes, width, dropout, interval_field)
+    def __init__(self, sizes: Sequence[int], width: int, dropout: float, interval_field: int | None) -> None:  # noqa: ARG002
+        super().__init__()
+        self.interval_field = interval_field
         self.given = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes[:-1])
         self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
 

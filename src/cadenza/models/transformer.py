@@ -35,7 +35,7 @@ class TransformerTrunk(Trunk):
     bounded = True
 
     def __init__(self, settings: ModelSettings, sizes: Sequence[int], context_width: int) -> None:
-        super().__init__(settings, sizes, context_width)
+        super().__init__()
         self.embed = RowEmbedding(sizes, context_width, settings.width)
         self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
         self.norm = nn.RMSNorm(settings.width)

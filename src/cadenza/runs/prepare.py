@@ -71,7 +71,8 @@ def freeze(
     facts = facts_of(corpus, data, settings, parent)
     yield from describe(corpus, facts, settings)
     yield from count_unknown(corpus, tokens)
-    yield from warn(data, corpus.kept, settings.batches)
+    yield from warn(data, corpus.kept)
+    yield from longest_window(data, settings.batches)
     if parent is not None:
         yield Said(family(parent, sum(known)))
     save(run, corpus, facts, tables)
@@ -81,7 +82,7 @@ def freeze(
     if init is not None:
         run.write(INIT, init.read_bytes())
     run.write_json(ORIGIN, origin_of(run, source, init))
-    works = len({entry.work for entry in corpus.kept if entry.split == TRAIN})
+    works = len({entry.work for entry in corpus.kept if entry.split == TRAIN and (not run.folds() or entry.fold)})
     learned = run.fold_data(0, settings) if run.folds() else data
     settings = yield from settle(settings, learned, works, 1 + run.folds())
     run.write_json(DERIVED, derived)
@@ -172,13 +173,16 @@ def adopt(settings: Settings, parent: Improviser) -> Settings:
         raise CadenzaError(
             f"The model to begin from is a {parent.settings.trunk}, this run asks for model.trunk = {settings.model.trunk}; leave that out, or give a model of that trunk."
         )
-    values = settings.model_dump()
+    values = settings.model_dump(exclude_unset=True)  # what was not set is still to be derived
     values["model"] = parent.settings.model_dump(exclude={"dropout"})
     if "dropout" in settings.model.model_fields_set:
         values["model"]["dropout"] = settings.model.dropout
-    values["tokens"]["representation"] = parent.tokens.representation
+    values.setdefault("tokens", {})["representation"] = parent.tokens.representation
     base = parent.facts.base
-    values["midi"] |= {"time_base": base.unit, f"steps_per_{base.unit.removesuffix('s')}": base.steps}
+    values["midi"] = values.get("midi", {}) | {
+        "time_base": base.unit,
+        f"steps_per_{base.unit.removesuffix('s')}": base.steps,
+    }
     return validate(values)
 
 
@@ -244,7 +248,7 @@ def describe(corpus: Corpus, facts: Facts, settings: Settings) -> Iterator[Said]
     )
 
 
-def warn(data: Data, kept: Sequence[Entry], batches: BatchSettings) -> Iterator[Said]:
+def warn(data: Data, kept: Sequence[Entry]) -> Iterator[Said]:
     if any(entry.fold >= 0 for entry in kept):
         return
     if not any(entry.split == TEST for entry in kept):
@@ -253,8 +257,12 @@ def warn(data: Data, kept: Sequence[Entry], batches: BatchSettings) -> Iterator[
         )
     elif not len(data.validation):
         yield Said("Warning: no work is held out for validation; the last state is kept, not the best.")
+
+
+def longest_window(data: Data, batches: BatchSettings) -> Iterator[Said]:
+    """Windows that no training piece fills."""
     longest = int(data.tables.lengths(data.training).max())
     if longest < batches.rows:
         yield Said(
-            f"No piece is longer than {longest:,} rows, so the windows of {batches.rows:,} rows (batches.rows) hold whole pieces."
+            f"No training piece is longer than {longest:,} rows, so the windows of {batches.rows:,} rows (batches.rows) hold whole pieces."
         )

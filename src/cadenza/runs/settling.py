@@ -56,7 +56,10 @@ def with_values(settings: Settings, section: str, **values: Any) -> Settings:
 
 def reads_of_a_work(data: Data, settings: Settings, works: int) -> float:
     """How often training comes upon the notes of one work, in any performance."""
-    passes = settings.train.steps / batches_in_epoch(data.tables.lengths(data.training), settings.batches)
+    batches = settings.batches
+    passes = settings.train.steps / batches_in_epoch(data.tables.lengths(data.training), batches)
+    if batches.stride:
+        passes *= batches.rows / (batches.stride_in_force or batches.stride)  # windows overlap so often
     return passes * len(data.training) / works
 
 

@@ -45,7 +45,7 @@ class NoteRows(Representation):
     name = "notes"
     unit = "token"
     fields = ("shift", "pitch", "duration", "velocity")
-    interval_field = 1
+    interval_field = PITCH
 
     def __init__(self, base: TimeBase) -> None:
         self.shifts = time_values(base, first=0)
