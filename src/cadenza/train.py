@@ -30,10 +30,10 @@ from cadenza.records import Evaluation, Step
 from cadenza.settings import Settings, TrainSettings
 from cadenza.tokens import Representation
 
-WARM_UP_SHARE, FINAL_SHARE = 0.05, 0.02
+WARM_UP_SHARE, FINAL_SHARE = 0.02, 0.02
 MEASURED_STEPS, UNMEASURED_STEPS = 20, 5
-FORWARD_SHARE = {"float32": 0.4, "bfloat16": 0.65}
-"""Cost of scoring a row, always in float32, as a share of training on it; used for planning only."""
+FORWARD_SHARE, FORWARD_SHARE_OF_LOW = 0.4, 0.65
+"""Cost of scoring a row, always in float32, as a share of training on it in float32, in bfloat16; for planning only."""
 
 BETAS = 0.9, 0.95
 """Of AdamW: the second moment forgets faster than usual, as small batches and short runs want it."""
@@ -243,7 +243,8 @@ def plan(model: Model, data: Data, settings: Settings) -> Plan:
     seconds, rows = measure_speed(model, data, settings)
     rate = rows / seconds
     evaluated = sum(data.tables.lengths(pieces).sum() for pieces in (data.validation, *data.watched.values()))
-    evaluation = settings.train.evaluations * float(evaluated) * FORWARD_SHARE[settings.train.precision] / rate
+    forward = FORWARD_SHARE_OF_LOW if settings.train.precision == "bfloat16" else FORWARD_SHARE
+    evaluation = settings.train.evaluations * float(evaluated) * forward / rate
     budget = max(60 * settings.train.minutes - evaluation, 30 * settings.train.minutes)
     fitting = max(1, round(budget / (seconds / MEASURED_STEPS)))
     if not settings.train.epochs:
