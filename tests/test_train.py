@@ -20,7 +20,7 @@ from cadenza.notes import Header, Notes, TimeBase
 from cadenza.records import Evaluation, Step
 from cadenza.settings import AugmentSettings, BatchSettings, Settings, validate
 from cadenza.tokens import REPRESENTATIONS, Representation, Rows, representation
-from cadenza.train import MEASURED_STEPS, Data, Trainer, plan, schedule
+from cadenza.train import MEASURED_STEPS, SUSTAINED, Data, Trainer, plan, schedule
 
 SECONDS, BEATS = TimeBase("seconds", 100), TimeBase("beats", 24)
 TABLES = {
@@ -347,7 +347,7 @@ def test_the_steps_grow_with_the_minutes(monkeypatch: pytest.MonkeyPatch) -> Non
     assert all(one < other for one, other in pairwise(found[2:]))
     assert found[0] == 1
     scored = 3 * known.tables.lengths(known.validation).sum() * 0.4  # evaluations, at 0.4 of training's cost a row
-    assert found[-1] == round((20 * 60 - scored / 1000) * 10)
+    assert found[-1] == round(SUSTAINED * (20 * 60 - scored / 1000) * 10)
 
 
 @pytest.mark.parametrize("watching", [False, True])
@@ -361,7 +361,7 @@ def test_evaluations_take_half_of_the_minutes_at_most(monkeypatch: pytest.Monkey
         plain.validation[:0] if watching else plain.validation,
         {"test": plain.validation} if watching else {},
     )
-    assert plan(model("lstm", known, chosen), known, chosen).steps == 30
+    assert plan(model("lstm", known, chosen), known, chosen).steps == pytest.approx(SUSTAINED * 30, abs=1)
 
 
 @pytest.mark.parametrize("stride", [1, 2])

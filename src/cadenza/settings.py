@@ -175,7 +175,7 @@ class TrainSettings(Section):
     learning_rate: float = Field(2e-3, gt=0, description="Peak learning rate.")
     weight_decay: float = Field(0.1, ge=0, description="Weight decay.")
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
-    evaluations: int = Field(20, ge=1, description="How often validation is scored during a run.")
+    evaluations: int = Field(12, ge=1, description="How often validation is scored during a run.")
     device: Literal["auto", "cpu", "cuda", "mps"] = Field(
         "auto", description="Where the network runs; auto takes a GPU if there is one."
     )
