@@ -286,3 +286,10 @@ def test_settings_are_frozen(section: str, key: str) -> None:
     with pytest.raises(ValidationError, match="frozen"):
         setattr(getattr(settings, section), key, 1)
     assert settings == Settings()
+
+
+def test_the_window_of_a_preset_is_for_its_own_trunk() -> None:
+    assert build("base").model.window == build("base", assignments=["model.trunk=transformer"]).model.window == 256
+    assert build("base", assignments=["model.trunk=lstm"]).model.window == 0
+    assert build("base", assignments=["model.trunk=lstm", "model.window=9"]).model.window == 9
+    assert build("study", assignments=["model.trunk=study"]).model.window == 50

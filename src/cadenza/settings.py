@@ -289,7 +289,9 @@ def build(
         layers.append(read_toml(config))
     layers.extend(parse_assignment(text) for text in assignments)
     layers.append(sections)
-    if any(isinstance(layer.get("model"), Mapping) and "trunk" in layer["model"] for layer in layers[1:]):
+    own_trunk = PRESETS[preset].get("model", {}).get("trunk", "transformer")
+    models = [layer["model"] for layer in layers[1:] if isinstance(layer.get("model"), Mapping)]
+    if any(model.get("trunk", own_trunk) != own_trunk for model in models):
         layers[0] = without(layers[0], "model", "window")  # which was meant for the preset's own trunk
     merged: dict[str, dict[str, Any]] = {}
     for layer in layers:

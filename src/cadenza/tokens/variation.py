@@ -10,14 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.tokens.bins import VELOCITY_WIDTH, nearest_bin
-from cadenza.tokens.contract import Rows
+from cadenza.tokens.bins import VELOCITY_WIDTH, Values, nearest_bin
+from cadenza.tokens.contract import Mask, Rows
 
 SHIFT, PITCH, DURATION, VELOCITY = range(4)
 PITCHES, LOUDEST = 128, 128 // VELOCITY_WIDTH - 1
-
-Mask = npt.NDArray[np.bool_]
-Values = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
