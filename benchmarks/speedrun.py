@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from cadenza.errors import CadenzaError
-from cadenza.settings import build
+from cadenza.presets import build
 from contestant import TEST, VALIDATION, Bits, Contestant, Work
 from gpt2 import GPT2
 from ours import Ours

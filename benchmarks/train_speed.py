@@ -17,8 +17,8 @@ from statistics import median
 import torch
 
 from cadenza.errors import CadenzaError
+from cadenza.presets import build
 from cadenza.runs.settling import with_values
-from cadenza.settings import build
 from contestant import Contestant, Work
 from gpt2 import GPT2
 from ours import Ours, of_size

@@ -9,7 +9,8 @@ from cadenza.corpus.abc import abc_tunes, parse_abc
 from cadenza.corpus.scan import scan
 from cadenza.corpus.sources import open_source
 from cadenza.errors import CadenzaError
-from cadenza.settings import MidiSettings, build
+from cadenza.presets import build
+from cadenza.settings import MidiSettings
 
 DEFAULT = MidiSettings()
 SCALE = "X:1\nT:Scale\nM:4/4\nL:1/4\nK:C\nCDEF|GABc|\n"

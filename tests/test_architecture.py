@@ -16,6 +16,7 @@ SOURCE = ROOT / "src" / "cadenza"
 READING_ORDER = (
     "errors",
     "settings",
+    "presets",
     "records",
     "notes",
     "instruments",

@@ -14,7 +14,8 @@ import pytest
 from cadenza.corpus.sources import open_source
 from cadenza.corpus.unpack import printable
 from cadenza.errors import CadenzaError
-from cadenza.settings import Settings, build
+from cadenza.presets import build
+from cadenza.settings import Settings
 from conftest import Midi
 
 Members = list[tuple[str, bytes]]

@@ -14,8 +14,8 @@ from cadenza.corpus import catalogue
 from cadenza.corpus.catalogue import CORPORA, Corpus, cached, content_digest, get, here
 from cadenza.corpus.sources import open_source
 from cadenza.errors import CadenzaError
+from cadenza.presets import build
 from cadenza.records import Progress
-from cadenza.settings import build
 from conftest import Midi
 
 NAME = "small"

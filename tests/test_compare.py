@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from cadenza import CadenzaError
+from cadenza.presets import build
 from cadenza.runs import carry_out, compare, open_run, train
 from cadenza.runs.folder import Run
-from cadenza.settings import build
 from conftest import Cadenza, Midi
 
 

@@ -17,8 +17,8 @@ from cadenza.corpus.scan import Corpus, scan
 from cadenza.corpus.sources import Source, open_source
 from cadenza.corpus.unpack import SourceFile
 from cadenza.errors import CadenzaError
+from cadenza.presets import build
 from cadenza.records import Progress
-from cadenza.settings import build
 from conftest import Midi, same_notes
 
 JPEG = b"\xff\xd8\xff\xe0\x00\x10JFIF" + bytes(200)
@@ -270,7 +270,7 @@ import pretty_midi.constants
 from cadenza.corpus import scan
 from cadenza.corpus.sources import open_source
 from cadenza.records import Progress
-from cadenza.settings import build
+from cadenza.presets import build
 if os.geteuid() == 0:
     os.setgroups([])
     os.setgid(65534)

@@ -24,8 +24,9 @@ from cadenza.evaluate.features import RUN, bar_steps, features, histograms, meas
 from cadenza.evaluate.fidelity import FeatureFigures, Fidelity, compare_with_corpus, distance, mean_rows, set_distances
 from cadenza.evaluate.overlap import distances_between, distances_within, overlap_of
 from cadenza.notes import Header, Notes, TimeBase
+from cadenza.presets import build
 from cadenza.records import outcome
-from cadenza.settings import CorpusSettings, build
+from cadenza.settings import CorpusSettings
 
 SECONDS, BEATS = TimeBase("seconds", 100), TimeBase("beats", 24)
 NOBODY = Notes.of([], [], [], [])

@@ -18,12 +18,13 @@ from cadenza.corpus.split import PARTS
 from cadenza.evaluate.verdict import NETWORK, first_line
 from cadenza.improviser import Improviser
 from cadenza.likelihood import Score
+from cadenza.presets import build
 from cadenza.records import Progress, Said, outcome
 from cadenza.runs import train
 from cadenza.runs.figures import part_table, score_parts
 from cadenza.runs.folder import Run
 from cadenza.runs.verification import digests
-from cadenza.settings import Settings, build
+from cadenza.settings import Settings
 
 TINY: dict[str, Any] = {
     "corpus": {"folds": 0},

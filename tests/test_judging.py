@@ -11,11 +11,11 @@ import pytest
 
 from cadenza.improviser import Improviser, Piece
 from cadenza.notes import Notes
+from cadenza.presets import build
 from cadenza.records import Said
 from cadenza.runs import carry_out, open_run
 from cadenza.runs.folder import Run
 from cadenza.runs.judging import JUDGED, judge, partitions
-from cadenza.settings import build
 from conftest import Midi
 
 SETTINGS: dict[str, Any] = {

@@ -11,8 +11,8 @@ from cadenza.errors import CadenzaError
 from cadenza.models import MODELS, Model, build
 from cadenza.models.contract import Dropout, from_here, intervals
 from cadenza.models.transformer import attend
+from cadenza.presets import build as build_settings
 from cadenza.settings import ModelSettings, validate
-from cadenza.settings import build as build_settings
 
 SHAPES = {
     "rows": ((66, 128, 64, 32), 0),
@@ -220,6 +220,19 @@ def test_dropout_keeps_the_mean_and_drops_the_share_it_is_given() -> None:
     assert (dropped == 0).float().mean() == pytest.approx(0.3, abs=0.01)
     assert dropped.mean() == pytest.approx(1, abs=0.01)
     assert torch.equal(layer.eval()(ones), ones)
+
+
+@pytest.mark.parametrize("trunk", ["transformer", "lstm"])
+def test_the_share_that_is_dropped_can_be_anything_up_to_the_whole(trunk: str) -> None:
+    model, (ids, context) = make(trunk, "rows").train(), rows("rows", 1, 40)
+
+    def differs(strength: float) -> bool:
+        model.drop(strength)
+        return not torch.equal(model(ids, context)[0], model(ids, context)[0])
+
+    assert (differs(1), differs(0), differs(0.5)) == (True, False, True)
+    [layer] = {module.in_force for module in model.modules() if isinstance(module, Dropout)}
+    assert layer == 0.15
 
 
 def test_a_transformer_without_a_window_or_with_half_a_head_is_refused() -> None:

@@ -51,7 +51,8 @@ def test_every_command_shown_exists_with_its_options() -> None:
 
 
 def test_every_setting_shown_exists() -> None:
-    from cadenza.settings import parse_assignment, validate
+    from cadenza.presets import parse_assignment
+    from cadenza.settings import validate
 
     shown = set(re.findall(r"--set (\w+\.\w+=[^`\s]+)", README + GUIDE))
     assert len(shown) > 5

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from cadenza import CadenzaError
+from cadenza.presets import build
 from cadenza.records import Said
 from cadenza.runs import carry_out, open_run, reproduce, train
 from cadenza.runs.folder import Run
 from cadenza.runs.reproduction import numbers
-from cadenza.settings import Settings, build
+from cadenza.settings import Settings
 from conftest import Cadenza, Midi
 
 

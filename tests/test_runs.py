@@ -16,11 +16,12 @@ import pytest
 
 import cadenza
 from cadenza import CadenzaError, midi
+from cadenza.presets import build
 from cadenza.records import Evaluation, Said, Step, Stopped
 from cadenza.runs import carry_out, evaluate, open_run, train
 from cadenza.runs.folder import Run
 from cadenza.runs.settling import against_overfitting
-from cadenza.settings import Settings, build
+from cadenza.settings import Settings
 
 TINY: dict[str, Any] = {
     "corpus": {"folds": 0},

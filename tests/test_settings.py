@@ -11,17 +11,8 @@ from pydantic import ValidationError
 
 from cadenza.errors import CadenzaError
 from cadenza.instruments import program_number
-from cadenza.settings import (
-    PRESETS,
-    Section,
-    Settings,
-    build,
-    nearest,
-    parse_assignment,
-    parse_temperature,
-    read_toml,
-    validate,
-)
+from cadenza.presets import PRESETS, build, parse_assignment, read_toml
+from cadenza.settings import Section, Settings, nearest, parse_temperature, validate
 
 NUMBERS = [
     (section, key)

@@ -18,13 +18,14 @@ from cadenza import CadenzaError
 from cadenza.evaluate.closeness import Closeness, measure_closeness, noise
 from cadenza.evaluate.fidelity import distance
 from cadenza.notes import Notes
+from cadenza.presets import build
 from cadenza.records import Progress, Said
 from cadenza.runs import carry_out, open_run, train
 from cadenza.runs.folder import Run
 from cadenza.runs.trials import Trial, plainest, why
 from cadenza.runs.tuning import tune, variations
 from cadenza.runs.verification import digests
-from cadenza.settings import SampleSettings, build
+from cadenza.settings import SampleSettings
 
 TINY: dict[str, Any] = {
     "model": {"layers": 1, "width": 32},

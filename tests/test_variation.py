@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,6 +158,18 @@ def test_hidden_ids_are_hidden_from_what_is_read_and_still_predicted() -> None:
     assert np.array_equal(hidden.ids_BTF.numpy()[differs], start[differs])
     known = plain.ids_BTF.numpy() != start
     assert differs[known].mean() == pytest.approx(0.3, abs=0.04)
+
+
+def test_hidden_ids_grow_from_none_to_their_share_over_the_ramp() -> None:
+    tables, shape = Tables.of([SECONDS.encode(music(seed)) for seed in range(6)]), BatchSettings(rows=4096, size=6)
+    augment = AugmentSettings(**NOTHING | {"blank": 0.6})
+    stream = training_batches(tables, SECONDS, np.arange(6), shape, augment, seed=0, ramp=4)
+    hidden = [
+        (batch.ids_BTF[:, 1:] == torch.from_numpy(SECONDS.start_row)).float().mean() for batch in islice(stream, 6)
+    ]
+    padding = hidden[0]
+    shares = [float((share - padding) / (1 - padding)) for share in hidden]
+    assert shares == pytest.approx([0, 0.15, 0.3, 0.45, 0.6, 0.6], abs=0.05)
 
 
 def test_training_windows_differ_each_time_and_the_tables_never_do() -> None:

@@ -12,12 +12,12 @@ import pytest
 
 from cadenza import CadenzaError
 from cadenza.corpus.scan import Entry
+from cadenza.presets import build
 from cadenza.records import Record, Said
 from cadenza.runs import evaluate, open_run, train
 from cadenza.runs.folder import Run
 from cadenza.runs.prepare import prepare
 from cadenza.runs.verification import check_parts, verify
-from cadenza.settings import build
 from conftest import Cadenza, Midi
 
 SETTINGS = build(

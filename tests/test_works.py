@@ -16,8 +16,9 @@ from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.corpus.works import COMMON, components, group_works, interval_grams, shared_grams
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, TimeBase
+from cadenza.presets import build
 from cadenza.records import outcome
-from cadenza.settings import CorpusSettings, build
+from cadenza.settings import CorpusSettings
 
 
 def melody(seed: int, count: int = 120, step: int = 1) -> Notes:

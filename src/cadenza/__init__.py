@@ -33,9 +33,9 @@ def run(
 
     `sections` are settings by section, for example ``train={"minutes": 5}, midi={"instrument": "violin"}``.
     """
+    from cadenza.presets import build
     from cadenza.records import outcome
     from cadenza.runs import carry_out
-    from cadenza.settings import build
 
     stages = carry_out(
         str(source), build(preset, None, (), **sections), Path(out), model_file(init) if init else None, resume

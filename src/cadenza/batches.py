@@ -170,11 +170,13 @@ class Augmentation:
     blank: float
     start_row: Rows
 
-    def __call__(self, rows_BTF: Rows, rng: np.random.Generator) -> tuple[Rows, Rows]:
+    def __call__(self, rows_BTF: Rows, rng: np.random.Generator, strength: float = 1.0) -> tuple[Rows, Rows]:
+        """What is read and what is predicted; `strength` is the part of the share that is hidden for now."""
         varied_BTF = self.variation(rows_BTF, rng) if self.variation else rows_BTF
-        if not self.blank:
+        hidden = strength * self.blank
+        if not hidden:
             return varied_BTF, varied_BTF
-        return np.where(rng.random(varied_BTF.shape) < self.blank, self.start_row, varied_BTF), varied_BTF
+        return np.where(rng.random(varied_BTF.shape) < hidden, self.start_row, varied_BTF), varied_BTF
 
 
 def augmentation(
@@ -185,6 +187,11 @@ def augmentation(
     return Augmentation(variation, settings.blank, representation.start_row)
 
 
+def grown(step: int, ramp: int) -> float:
+    """The part of its full strength that a measure has at a step, if it grows over `ramp` steps; 0 is none at all."""
+    return min(step / ramp, 1.0) if ramp else 1.0
+
+
 def training_batches(
     tables: Tables,
     representation: Representation,
@@ -193,8 +200,12 @@ def training_batches(
     augment: AugmentSettings,
     seed: int,
     first_step: int = 0,
+    ramp: int = 0,
 ) -> Iterator[Batch]:
-    """Batches without end, from `first_step` on; the same for the same arguments."""
+    """Batches without end, from `first_step` on; the same for the same arguments.
+
+    Over the first `ramp` steps the share of hidden ids grows from none to the whole.
+    """
     lengths = tables.lengths(pieces)
     change = augmentation(tables, representation, pieces, augment)
     step, epoch = 0, 0
@@ -203,6 +214,7 @@ def training_batches(
         for number, windows in enumerate(batches):
             if step + number >= first_step:
                 rng = np.random.default_rng([seed, epoch, 1 + number])
-                yield collate(tables, representation, windows, partial(change, rng=rng))
+                strength = grown(step + number, ramp)
+                yield collate(tables, representation, windows, partial(change, rng=rng, strength=strength))
         step += len(batches)
         epoch += 1

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cadenza.errors import CadenzaError
-from cadenza.settings import PRESETS, AudioSettings, CorpusSettings, SampleSettings, Settings, TrainSettings, build
+from cadenza.presets import PRESETS, build
+from cadenza.settings import AudioSettings, CorpusSettings, SampleSettings, Settings, TrainSettings
 
 if TYPE_CHECKING:
     from cadenza.corpus.scan import Corpus

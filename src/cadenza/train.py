@@ -2,8 +2,11 @@
 
 AdamW (Loshchilov & Hutter, 2019) or Adam (Kingma & Ba, 2015), a cosine decay after a short warm-up
 or a constant rate, gradients clipped by norm. What is evaluated and kept is a mean of the latest weights
-(polynomial-decay averaging: Shamir & Zhang, 2013). Every step draws its batch and its dropout from (seed, step), so a run that is
-continued from its saved tensors repeats the uninterrupted run exactly, on a CPU bit for bit.
+(polynomial-decay averaging: Shamir & Zhang, 2013). Dropout grows from nothing over the steps (Morerio et
+al., 2017), and so does the share of hidden ids: what has hardly been read cannot be known by heart.
+
+Every step draws its batch and its dropout from (seed, step), so a run that is continued from its saved tensors
+repeats the uninterrupted run exactly, on a CPU bit for bit.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cadenza.batches import Batch, Tables, batches_in_epoch, training_batches
+from cadenza.batches import Batch, Tables, batches_in_epoch, grown, training_batches
 from cadenza.corpus.split import VALIDATION
 from cadenza.errors import CadenzaError
 from cadenza.likelihood import Score, check_ids, score
@@ -66,6 +69,7 @@ class Trainer:
         check_ids(model, data.representation, [data.tables.rows])
         self.model, self.data, self.settings, self.steps = model, data, settings, steps
         self.last = last or steps
+        self.ramp = steps if settings.train.ramp else 0
         self.optimiser = optimiser_of(model, settings.train)
         self.average = copy.deepcopy(model)
         self.epoch_steps = batches_in_epoch(data.tables.lengths(data.training), settings.batches)
@@ -84,7 +88,7 @@ class Trainer:
         """
         if self._due():  # stopped between a step and its evaluation
             yield self._evaluate()
-        for batch in islice(stream(self.data, self.settings, self.step), self.last - self.step):
+        for batch in islice(stream(self.data, self.settings, self.step, self.ramp), self.last - self.step):
             yield self._update(batch)
             if self._due():
                 yield self._evaluate()
@@ -118,6 +122,7 @@ class Trainer:
     def _backward(self, batch: Batch) -> float:
         """Gradients of the mean nats per row; returns the nats of the batch."""
         self.model.train()
+        self.model.drop(grown(self.step, self.ramp))
         self.optimiser.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.train.precision == "bfloat16"):
             hidden_BTD, _ = self.model(batch.ids_BTF, batch.context_BTC)
@@ -215,8 +220,8 @@ def schedule(step: int, steps: int) -> float:
     return FINAL_SHARE + (1 - FINAL_SHARE) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def stream(data: Data, settings: Settings, first_step: int = 0) -> Iterator[Batch]:
-    """The training batches of these settings, from a step on."""
+def stream(data: Data, settings: Settings, first_step: int = 0, ramp: int = 0) -> Iterator[Batch]:
+    """The training batches of these settings, from a step on, as `training_batches` has them."""
     return training_batches(
         data.tables,
         data.representation,
@@ -225,6 +230,7 @@ def stream(data: Data, settings: Settings, first_step: int = 0) -> Iterator[Batc
         settings.augment,
         settings.train.seed,
         first_step,
+        ramp,
     )
 
 
@@ -262,8 +268,12 @@ def plan(model: Model, data: Data, settings: Settings) -> Plan:
 
 
 def measure_speed(model: Model, data: Data, settings: Settings) -> tuple[float, int]:
-    """Seconds and rows of `MEASURED_STEPS` steps, by the median step: other work on the machine comes in bursts."""
+    """Seconds and rows of `MEASURED_STEPS` steps, by the median step: other work on the machine comes in bursts.
+
+    All is dropped that will be dropped in the end, which costs time.
+    """
     trainer = Trainer(copy.deepcopy(model), data, settings, UNMEASURED_STEPS + MEASURED_STEPS)
+    trainer.ramp = 0
     rows, times, before = [], [], time.perf_counter()
     for batch in islice(stream(data, settings), trainer.steps):
         trainer._update(batch)

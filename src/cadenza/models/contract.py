@@ -36,20 +36,24 @@ class Trunk(nn.Module, ABC):
 
 
 class Dropout(nn.Module):
-    """Dropout (Srivastava et al., 2014) at a third of the cost on a CPU: a random byte decides, so shares are in 256ths."""
+    """Dropout (Srivastava et al., 2014) at a third of the cost on a CPU: a random byte decides, so shares are in 256ths.
+
+    `in_force` is what is dropped for now, at most the whole `share`.
+    """
 
     def __init__(self, share: float) -> None:
         super().__init__()
-        self.dropped = min(round(256 * share), 255)
+        self.share = self.in_force = share
 
     def forward(self, x: Tensor) -> Tensor:
-        if not self.training or not self.dropped:
+        dropped = min(round(256 * self.in_force), 255)
+        if not self.training or not dropped:
             return x
         if x.device.type != "cpu":
-            return functional.dropout(x, self.dropped / 256)
+            return functional.dropout(x, dropped / 256)
         bytes_8 = torch.empty(x.numel() // 8 + 1, dtype=torch.int64, device=x.device).random_(-(2**63), None)
-        kept = bytes_8.view(torch.uint8)[: x.numel()].view(x.shape) >= self.dropped
-        return x * (kept.to(x.dtype) * (256 / (256 - self.dropped)))
+        kept = bytes_8.view(torch.uint8)[: x.numel()].view(x.shape) >= dropped
+        return x * (kept.to(x.dtype) * (256 / (256 - dropped)))
 
 
 class RowEmbedding(nn.Module):
@@ -151,6 +155,12 @@ class Model(nn.Module):
         read_BTG = torch.cat([ids_BTF, intervals_BT[..., None]], dim=-1)
         hidden_BTD, state = self.trunk(read_BTG, context_BTC, state)
         return hidden_BTD, (ids_BTF[:, -1:, f], state)
+
+    def drop(self, strength: float) -> None:
+        """Have every `Dropout` drop this part of its share from now on."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.in_force = strength * module.share
 
     def nats(self, hidden_BTD: Tensor, ids_BTF: Tensor, targets_BTF: Tensor, scored_BTF: Tensor) -> Tensor:
         """Negative log-likelihood of every scored id, shape (B, T, F); 0 where not scored. `ids_BTF` were read."""

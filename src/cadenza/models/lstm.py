@@ -16,13 +16,13 @@ class LSTMTrunk(Trunk):
     def __init__(self, settings: ModelSettings, sizes: Sequence[int], context_width: int) -> None:
         super().__init__()
         self.embed = RowEmbedding(sizes, context_width, settings.width)
-        between = settings.dropout if settings.layers > 1 else 0.0
-        self.layers = nn.LSTM(settings.width, settings.width, settings.layers, batch_first=True, dropout=between)
+        self.layers = nn.LSTM(settings.width, settings.width, settings.layers, batch_first=True)
         self.dropout = Dropout(settings.dropout)
         for name, bias in self.layers.named_parameters():
             if name.startswith("bias_ih"):  # remember at first (Jozefowicz et al., 2015); gates: in, forget, cell, out
                 nn.init.ones_(bias.data[settings.width : 2 * settings.width])
 
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State) -> tuple[Tensor, State]:
+        self.layers.dropout = self.dropout.in_force if self.layers.num_layers > 1 else 0.0
         hidden_BTD, state = self.layers(self.dropout(self.embed(ids_BTF, context_BTC)), state)
         return self.dropout(hidden_BTD), state

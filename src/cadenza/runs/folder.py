@@ -22,7 +22,8 @@ from cadenza.corpus.works import Hashes
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, load_improviser
 from cadenza.notes import Header, Notes
-from cadenza.settings import Settings, read_toml, validate
+from cadenza.presets import read_toml
+from cadenza.settings import Settings, validate
 from cadenza.tokens import Representation, representation
 from cadenza.train import Data, Pieces
 

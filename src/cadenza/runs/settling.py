@@ -43,8 +43,9 @@ def settle(settings: Settings, data: Data, works: int, trainings: int) -> Genera
         yield Said(in_full(settings, data))
     reads = reads_of_a_work(data, settings, works)
     settings = against_overfitting(settings, reads)
+    by_the_end = " by the end" if settings.train.ramp else ""
     yield Said(
-        f"Each work is read about {reads:,.0f} times: {settings.model.dropout:.0%} of the activations dropped, {settings.augment.blank:.0%} of the ids hidden, {settings.augment.invert:.0%} of the windows upside down."
+        f"Each work is read about {reads:,.0f} times: {settings.model.dropout:.0%} of the activations dropped, {settings.augment.blank:.0%} of the ids hidden{by_the_end}, {settings.augment.invert:.0%} of the windows upside down."
     )
     return settings
 

@@ -1,0 +1,108 @@
+"""Presets, and how a preset, a TOML file and assignments become one `Settings`; later ones win."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cadenza.errors import CadenzaError
+from cadenza.settings import Settings, nearest, validate
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "tiny": {"model": {"layers": 2, "width": 128}},
+    "small": {},
+    "base": {
+        "batches": {"rows": 256, "size": 16},
+        "model": {"layers": 6, "width": 384, "window": 256},
+        "train": {"learning_rate": 1e-3},
+    },
+    "large": {
+        "batches": {"rows": 512, "size": 64},
+        "model": {"layers": 12, "width": 768, "window": 512},
+        "train": {"learning_rate": 6e-4},
+    },
+    "study": {
+        "midi": {"time_base": "seconds", "steps_per_second": 100, "pedal": "ignore", "opening_silence": "keep"},
+        "corpus": {"split_by": "file", "validation": 0.0, "test": 0.1},
+        "tokens": {"representation": "study", "min_rows": 10, "max_rows": 6000},
+        "batches": {"rows": 50, "size": 16, "stride": 1},
+        "augment": {"transpose": 0, "invert": 0, "stretch": 0, "velocity": 0, "blank": 0},
+        "model": {"trunk": "study", "layers": 3, "width": 256, "dropout": 0.3, "window": 50},
+        "train": {
+            "minutes": 15, "epochs": 10, "evaluations": 10, "optimiser": "adam", "schedule": "constant",
+            "learning_rate": 1e-3, "weight_decay": 1e-5, "clip": 1.0, "average": 0, "ramp": False, "precision": "float32",
+        },
+        "sample": {
+            "opening": 10, "masks": False, "rows": 1000, "count": 2, "sweep": (0.3, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0),
+        },
+    },
+}  # fmt: skip
+"""What differs from the defaults; `study` repeats the work that Cadenza began from (docs/study.md)."""
+
+
+def build(
+    preset: str = "small",
+    config: Path | None = None,
+    assignments: Iterable[str] = (),
+    **sections: Mapping[str, Any],
+) -> Settings:
+    """Layer preset, TOML file, assignments and keyword sections into one `Settings`.
+
+    >>> build("tiny", assignments=["train.minutes=2"]).train.minutes
+    2.0
+    """
+    if preset not in PRESETS:
+        raise CadenzaError(f"There is no preset {preset!r}{nearest(preset, PRESETS)}; presets: {', '.join(PRESETS)}.")
+    layers: list[Mapping[str, Any]] = [PRESETS[preset]]
+    if config is not None:
+        layers.append(read_toml(config))
+    layers.extend(parse_assignment(text) for text in assignments)
+    layers.append(sections)
+    own_trunk = PRESETS[preset].get("model", {}).get("trunk", "transformer")
+    models = [layer["model"] for layer in layers[1:] if isinstance(layer.get("model"), Mapping)]
+    if any(model.get("trunk", own_trunk) != own_trunk for model in models):
+        layers[0] = without(layers[0], "model", "window")  # which was meant for the preset's own trunk
+    merged: dict[str, dict[str, Any]] = {}
+    for layer in layers:
+        for section, values in layer.items():
+            if not isinstance(values, Mapping):
+                raise CadenzaError(
+                    f"{section!r} is not in a section; write it as section.key{nearest(section, Settings.model_fields)}."
+                )
+            merged.setdefault(section, {}).update(values)
+    return validate(merged)
+
+
+def without(values: Mapping[str, Any], section: str, key: str) -> dict[str, Any]:
+    """The values of all sections but for one key."""
+    return {**values, section: {name: value for name, value in values.get(section, {}).items() if name != key}}
+
+
+def parse_assignment(text: str) -> dict[str, dict[str, Any]]:
+    """``section.key=value`` as a nested mapping; the value is read as TOML, else as text.
+
+    >>> parse_assignment("midi.instrument=violin")
+    {'midi': {'instrument': 'violin'}}
+    """
+    path, equals, value = text.partition("=")
+    section, dot, key = path.strip().partition(".")
+    if not (equals and dot and section and key):
+        raise CadenzaError(f"{text!r} is not an assignment; write section.key=value, for example train.minutes=5.")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    return {section: {key: parsed}}
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CadenzaError(
+            f"{path}: cannot read these settings ({error.strerror}); give the path of a TOML file."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CadenzaError(f"{path}: not a TOML file ({error}); see the guide for an example.") from None
