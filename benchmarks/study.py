@@ -30,7 +30,7 @@ RUNS = {
         "Its events, Cadenza's network and trainer",
         ("--set", "tokens.representation=study", "--set", "tokens.max_rows=6000", "--set", "midi.time_base=seconds",
          "--set", "midi.pedal=ignore", "--set", "midi.opening_silence=keep", "--set", "corpus.split_by=file",
-         "--set", "batches.rows=256"),
+         "--set", "batches.rows=256", "--set", "model.window=256"),
     ),
     "cadenza": ("Cadenza's defaults", ()),
 }  # fmt: skip

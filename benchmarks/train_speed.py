@@ -28,7 +28,7 @@ from timing import give_up, needs, parser, report
 ROUNDS = 7
 ROUND_SECONDS = 5.0
 PLANNED_ROUNDS = 10
-"""Training is planned to last so many times as long, so that no plan comes to its end."""
+"""Training is planned to last so many times as long, so that no plan comes to its end; all dropout acts from the start."""
 THREADS = 2
 LSTM = {"trunk": "lstm", "layers": 3}
 
@@ -63,7 +63,7 @@ def main() -> None:
 def enter(work: Work, preset: str) -> list[Contestant]:
     """Two pairs of as many parameters: our LSTM and the study's network, the preset and GPT-2."""
     try:
-        settings, small = (build(preset, model=model) for model in ({}, LSTM))
+        settings, small = (build(preset, model=model, train={"ramp": False}) for model in ({}, LSTM))
     except CadenzaError as error:
         give_up(str(error))
     study = StudyNetwork(work)

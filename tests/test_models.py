@@ -162,9 +162,10 @@ def test_the_network_of_the_study_has_its_layers_and_no_others() -> None:
         "heads.leave.0.bias": (449,),
     }
     assert shapes == lstm | others
-    drops = [module.p for module in model.modules() if isinstance(module, torch.nn.Dropout)]
+    drops = [module.in_force for module in model.modules() if isinstance(module, Dropout)]
     assert drops == [0.3]
     [layers] = [module for module in model.modules() if isinstance(module, torch.nn.LSTM)]
+    model(torch.zeros(1, 1, 1, dtype=torch.int64), torch.zeros(1, 1, 0))
     assert (layers.dropout, layers.batch_first, layers.bidirectional) == (0.3, True, False)
     assert model.window == 50
 
@@ -222,7 +223,7 @@ def test_dropout_keeps_the_mean_and_drops_the_share_it_is_given() -> None:
     assert torch.equal(layer.eval()(ones), ones)
 
 
-@pytest.mark.parametrize("trunk", ["transformer", "lstm"])
+@every_model
 def test_the_share_that_is_dropped_can_be_anything_up_to_the_whole(trunk: str) -> None:
     model, (ids, context) = make(trunk, "rows").train(), rows("rows", 1, 40)
 

@@ -20,7 +20,7 @@ from cadenza.presets import build
 from cadenza.records import Evaluation, Said, Step, Stopped
 from cadenza.runs import carry_out, evaluate, open_run, train
 from cadenza.runs.folder import Run
-from cadenza.runs.settling import against_overfitting
+from cadenza.runs.settling import against_overfitting, measures
 from cadenza.settings import Settings
 
 TINY: dict[str, Any] = {
@@ -510,6 +510,28 @@ def test_what_was_set_against_overfitting_stays_and_the_rest_follows_from_the_re
     asked = build(model={"dropout": 0.7}, augment={"blank": 0.01})
     found = against_overfitting(asked, 96)
     assert (found.model.dropout, found.augment.invert, found.augment.blank) == (0.7, 0.3, 0.01)
+
+
+def test_measures_against_overfitting_that_were_set_are_said_to_be() -> None:
+    plain = build(model={"dropout": 0.7}, train={"ramp": False})
+    settled = against_overfitting(plain, 96)
+    assert measures(plain, settled, 96, varied=True) == (
+        "Each work is read about 96 times: 70% of the activations dropped (as set), 15% of the ids hidden, 30% of the windows upside down."
+    )
+    assert measures(Settings(), against_overfitting(Settings(), 0.2), 0.2, varied=False) == (
+        "Each work is read less than once: 10% of the activations dropped by the end."
+    )
+
+
+def test_a_model_too_large_for_the_gpu_is_one_sentence(pieces: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    import torch
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    monkeypatch.setattr("cadenza.train.measure_speed", full)
+    with pytest.raises(CadenzaError, match=r"^The GPU has too little memory .* batches.size \(now 16\)"):
+        list(carry_out(str(pieces), build("small", train={"minutes": 1}), tmp_path / "run"))
 
 
 def test_every_setting_in_force_is_written_down(finished: tuple[Run, list[str]]) -> None:

@@ -218,9 +218,11 @@ def greedy_by_hand(model: Model, tokens: Representation, prompt: Rows, window: i
         place = grammar.advance(place, row)
     made = [tokens.start_row, *prompt]
     while len(made) <= rows:
-        read = torch.from_numpy(np.stack(made[-window:]).astype(np.int64))[None]
+        last = np.stack(made[-window:])
+        clock = int(tokens.steps(np.stack(made)).sum() - tokens.steps(last).sum())
+        read = torch.from_numpy(last.astype(np.int64))[None]
         with torch.inference_mode():
-            hidden, _ = model(read, torch.empty(1, read.shape[1], 0))
+            hidden, _ = model(read, torch.from_numpy(tokens.context(last, clock))[None])
             row = tokens.start_row.copy()
             for field in range(len(tokens.sizes)):
                 logits = model.heads.field(

@@ -284,3 +284,14 @@ def test_the_window_of_a_preset_is_for_its_own_trunk() -> None:
     assert build("base", assignments=["model.trunk=lstm"]).model.window == 0
     assert build("base", assignments=["model.trunk=lstm", "model.window=9"]).model.window == 9
     assert build("study", assignments=["model.trunk=study"]).model.window == 50
+
+
+def test_the_window_of_a_config_is_for_its_own_trunk(tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_bytes(tomli_w.dumps(build("base").model_dump()).encode())
+    assert build(config=config).model.window == 256
+    assert build(config=config, assignments=["model.trunk=lstm"]).model.window == 0
+    assert build(config=config, assignments=["model.window=9", "model.trunk=lstm"]).model.window == 9
+    config.write_bytes(tomli_w.dumps(build("base", assignments=["model.trunk=lstm"]).model_dump()).encode())
+    assert build(config=config).model.window == 0
+    assert build(config=config, assignments=["model.trunk=transformer"]).model.window == 128

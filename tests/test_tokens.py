@@ -331,6 +331,20 @@ def test_context_of_a_row_does_not_depend_on_later_rows(tokens: Representation) 
     whole = tokens.context(rows)
     assert whole.shape == (len(rows), tokens.context_width)
     assert np.array_equal(tokens.context(rows[:17]), whole[:17])
+    clock = int(tokens.steps(rows[:17]).sum())
+    np.testing.assert_allclose(tokens.context(rows[17:], clock), whole[17:], atol=1e-6)
+
+
+def test_notes_in_beats_are_told_where_the_beat_is() -> None:
+    tokens = representation("notes", BEATS)
+    beats = [0, 1, 3, 4, 12]  # 12 is a multiple of every period
+    onset = [24 * beat for beat in beats]
+    rows = tokens.encode(Notes.of(onset, [60] * 5, [12] * 5, [80] * 5, header=Header(time_base=BEATS)))
+    sine, cosine = np.split(tokens.context(rows)[:5], 2, axis=1)
+    turns = np.array(beats)[:, None] / np.array([0.5, 1, 1.5, 2, 3, 4])
+    np.testing.assert_allclose(sine, np.sin(2 * np.pi * turns), atol=1e-5)
+    np.testing.assert_allclose(cosine, np.cos(2 * np.pi * turns), atol=1e-5)
+    np.testing.assert_allclose(cosine[4], 1, atol=1e-5)
 
 
 def test_seconds_have_64_values_fine_to_200_ms_and_up_to_4_s() -> None:

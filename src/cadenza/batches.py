@@ -188,7 +188,7 @@ def augmentation(
 
 
 def grown(step: int, ramp: int) -> float:
-    """The part of its full strength that a measure has at a step, if it grows over `ramp` steps; 0 is none at all."""
+    """The part of its full strength that a measure has at a step, if it grows over `ramp` steps; without a ramp, all of it."""
     return min(step / ramp, 1.0) if ramp else 1.0
 
 

@@ -231,5 +231,5 @@ def score_lanes(
         batch = collate(tables, representation, windows).to(device)
         hidden_BTD, state = model(batch.ids_BTF, batch.context_BTC, None if model.window else state)
         nats_BTF = model.nats(hidden_BTD, batch.ids_BTF, batch.targets_BTF, batch.scored_BTF)
-        nats_BF += nats_BTF.double().sum(dim=1).cpu().numpy()
+        nats_BF += nats_BTF.cpu().double().sum(dim=1).numpy()
     return nats_BF

@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from cadenza.errors import CadenzaError
-from cadenza.settings import Settings, nearest, validate
+from cadenza.settings import ModelSettings, Settings, nearest, validate
 
-PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+Layer = dict[str, dict[str, Any]]
+"""Values by section and key."""
+
+PRESETS: dict[str, Layer] = {
     "tiny": {"model": {"layers": 2, "width": 128}},
     "small": {},
     "base": {
@@ -55,29 +58,36 @@ def build(
     """
     if preset not in PRESETS:
         raise CadenzaError(f"There is no preset {preset!r}{nearest(preset, PRESETS)}; presets: {', '.join(PRESETS)}.")
-    layers: list[Mapping[str, Any]] = [PRESETS[preset]]
-    if config is not None:
-        layers.append(read_toml(config))
-    layers.extend(parse_assignment(text) for text in assignments)
-    layers.append(sections)
-    own_trunk = PRESETS[preset].get("model", {}).get("trunk", "transformer")
-    models = [layer["model"] for layer in layers[1:] if isinstance(layer.get("model"), Mapping)]
-    if any(model.get("trunk", own_trunk) != own_trunk for model in models):
-        layers[0] = without(layers[0], "model", "window")  # which was meant for the preset's own trunk
-    merged: dict[str, dict[str, Any]] = {}
+    given: Layer = {}
+    layers: list[Mapping[str, Any]] = [*map(parse_assignment, assignments), sections]
     for layer in layers:
-        for section, values in layer.items():
-            if not isinstance(values, Mapping):
-                raise CadenzaError(
-                    f"{section!r} is not in a section; write it as section.key{nearest(section, Settings.model_fields)}."
-                )
-            merged.setdefault(section, {}).update(values)
-    return validate(merged)
+        given = merge(given, layer)
+    saved = overlay(PRESETS[preset], read_toml(config) if config is not None else {})
+    return validate(overlay(saved, given))
 
 
-def without(values: Mapping[str, Any], section: str, key: str) -> dict[str, Any]:
-    """The values of all sections but for one key."""
-    return {**values, section: {name: value for name, value in values.get(section, {}).items() if name != key}}
+def overlay(lower: Layer, upper: Mapping[str, Any]) -> Layer:
+    """`merge`, but a window that was meant for another trunk goes."""
+    merged = merge(lower, upper)
+    if trunk_of(merged) != trunk_of(lower) and "window" not in upper["model"]:
+        merged["model"].pop("window", None)
+    return merged
+
+
+def merge(lower: Layer, upper: Mapping[str, Any]) -> Layer:
+    """The values of both; where both have one, the upper."""
+    merged = {section: dict(values) for section, values in lower.items()}
+    for section, values in upper.items():
+        if not isinstance(values, Mapping):
+            raise CadenzaError(
+                f"{section!r} is not in a section; write it as section.key{nearest(section, Settings.model_fields)}."
+            )
+        merged.setdefault(section, {}).update(values)
+    return merged
+
+
+def trunk_of(layer: Layer) -> str:
+    return str(layer.get("model", {}).get("trunk", ModelSettings().trunk))
 
 
 def parse_assignment(text: str) -> dict[str, dict[str, Any]]:

@@ -124,7 +124,7 @@ def choose_rows(
     open_lanes = np.ones(len(lanes), dtype=bool)
     for f in range(len(grammar.sizes)):
         row_LF = torch.from_numpy(chosen.astype(np.int64)).to(hidden_LD.device)
-        logits_LV = model.heads.field(f, hidden_LD, before_LF, row_LF).double().cpu().numpy()
+        logits_LV = model.heads.field(f, hidden_LD, before_LF, row_LF).cpu().double().numpy()
         allowed_LV = np.stack([grammar.allowed(lane.place, f, row) for lane, row in zip(lanes, chosen, strict=True)])
         ids = choose(logits_LV, allowed_LV, draws[:, f], settings, representation.fields[f])
         chosen[open_lanes, f] = ids[open_lanes]

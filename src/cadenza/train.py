@@ -6,7 +6,8 @@ or a constant rate, gradients clipped by norm. What is evaluated and kept is a m
 al., 2017), and so does the share of hidden ids: what has hardly been read cannot be known by heart.
 
 Every step draws its batch and its dropout from (seed, step), so a run that is continued from its saved tensors
-repeats the uninterrupted run exactly, on a CPU bit for bit.
+repeats the uninterrupted run exactly, on a CPU bit for bit. (Not so the dropout between LSTM layers on a GPU,
+which cuDNN draws by itself.)
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from cadenza.settings import Settings, TrainSettings
 from cadenza.tokens import Representation
 
 WARM_UP_SHARE, FINAL_SHARE = 0.02, 0.02
-MEASURED_STEPS, UNMEASURED_STEPS = 20, 5
+MEASURED_STEPS, UNMEASURED_STEPS, MEASURED_SHARE = 20, 5, 0.1
 SUSTAINED = 0.85
 """Of the speed of the first seconds: what is left of it over minutes, as seen in training after training."""
 FORWARD_SHARE, FORWARD_SHARE_OF_LOW = 0.4, 1.0
@@ -71,7 +72,7 @@ class Trainer:
         self.last = last or steps
         self.ramp = steps if settings.train.ramp else 0
         self.optimiser = optimiser_of(model, settings.train)
-        self.average = copy.deepcopy(model)
+        self.average = copy_of(model)
         self.epoch_steps = batches_in_epoch(data.tables.lengths(data.training), settings.batches)
         self.step = 0
         self.best_bits = math.inf
@@ -267,17 +268,27 @@ def plan(model: Model, data: Data, settings: Settings) -> Plan:
     return Plan(min(fitting, wanted), batches.stride_in_force, rate)
 
 
-def measure_speed(model: Model, data: Data, settings: Settings) -> tuple[float, int]:
+def measure_speed(model: Model, data: Data, settings: Settings) -> tuple[float, float]:
     """Seconds and rows of `MEASURED_STEPS` steps, by the median step: other work on the machine comes in bursts.
 
-    All is dropped that will be dropped in the end, which costs time.
+    Dropout and hiding are on throughout. Where steps are so slow that measuring would take over
+    `MEASURED_SHARE` of the minutes, fewer are made.
     """
-    trainer = Trainer(copy.deepcopy(model), data, settings, UNMEASURED_STEPS + MEASURED_STEPS)
-    trainer.ramp = 0
-    rows, times, before = [], [], time.perf_counter()
-    for batch in islice(stream(data, settings), trainer.steps):
+    steady = settings.model_copy(update={"train": settings.train.model_copy(update={"ramp": False})})
+    trainer = Trainer(copy_of(model), data, steady, UNMEASURED_STEPS + MEASURED_STEPS)
+    rows: list[int] = []
+    times = [time.perf_counter()]
+    for batch in islice(stream(data, steady), trainer.steps):
         trainer._update(batch)
         rows.append(int(batch.scored_BTF[..., 0].sum()))
-        times.append(time.perf_counter() - before)
-        before = time.perf_counter()
-    return float(np.median(times[UNMEASURED_STEPS:])) * MEASURED_STEPS, sum(rows[UNMEASURED_STEPS:])
+        times.append(time.perf_counter())
+        if len(rows) > 1 and times[-1] - times[0] > MEASURED_SHARE * 60 * settings.train.minutes:
+            break
+    skipped = min(UNMEASURED_STEPS, len(rows) // 2)
+    seconds = float(np.median(np.diff(times)[skipped:]))
+    return seconds * MEASURED_STEPS, float(np.mean(rows[skipped:])) * MEASURED_STEPS
+
+
+def copy_of(model: Model) -> Model:
+    """A copy with its own weights; moving it, though nowhere, lays those of an LSTM out again as cuDNN wants them."""
+    return copy.deepcopy(model).to(next(model.parameters()).device)

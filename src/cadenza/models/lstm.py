@@ -10,6 +10,11 @@ from cadenza.models.contract import Dropout, RowEmbedding, State, Trunk
 from cadenza.settings import ModelSettings
 
 
+def drop_between(layers: nn.LSTM, dropout: Dropout) -> None:
+    """Have as much dropped between the layers as after them."""
+    layers.dropout = dropout.in_force if layers.num_layers > 1 else 0.0
+
+
 class LSTMTrunk(Trunk):
     """State: the hidden and cell vectors of each layer, so its size never grows."""
 
@@ -23,6 +28,6 @@ class LSTMTrunk(Trunk):
                 nn.init.ones_(bias.data[settings.width : 2 * settings.width])
 
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State) -> tuple[Tensor, State]:
-        self.layers.dropout = self.dropout.in_force if self.layers.num_layers > 1 else 0.0
+        drop_between(self.layers, self.dropout)
         hidden_BTD, state = self.layers(self.dropout(self.embed(ids_BTF, context_BTC)), state)
         return self.dropout(hidden_BTD), state

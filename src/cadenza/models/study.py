@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from cadenza.models.contract import Heads, RowEmbedding, State, Trunk
+from cadenza.models.contract import Dropout, Heads, RowEmbedding, State, Trunk
+from cadenza.models.lstm import drop_between
 from cadenza.settings import ModelSettings
 
 
@@ -21,11 +22,11 @@ class StudyTrunk(Trunk):
         super().__init__()
         half = settings.width // 2
         self.embed = RowEmbedding(sizes, context_width, half)
-        between = settings.dropout if settings.layers > 1 else 0.0
-        self.layers = nn.LSTM(half, settings.width, settings.layers, batch_first=True, dropout=between)
-        self.dropout = nn.Dropout(settings.dropout)
+        self.layers = nn.LSTM(half, settings.width, settings.layers, batch_first=True)
+        self.dropout = Dropout(settings.dropout)
 
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State) -> tuple[Tensor, State]:
+        drop_between(self.layers, self.dropout)
         hidden_BTD, state = self.layers(self.embed(ids_BTF, context_BTC), state)
         return self.dropout(hidden_BTD), state
 

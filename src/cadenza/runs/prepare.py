@@ -82,9 +82,10 @@ def freeze(
     if init is not None:
         run.write(INIT, init.read_bytes())
     run.write_json(ORIGIN, origin_of(run, source, init))
-    works = len({entry.work for entry in corpus.kept if entry.split == TRAIN and (not run.folds() or entry.fold)})
-    learned = run.fold_data(0, settings) if run.folds() else data
-    settings = yield from settle(settings, learned, works, 1 + run.folds())
+    folds = run.folds()
+    works = len({entry.work for entry in corpus.kept if entry.split == TRAIN and (not folds or entry.fold)})
+    learned = run.fold_data(0, settings) if folds else data
+    settings = yield from settle(settings, learned, works, 1 + folds)
     run.write_json(DERIVED, derived)
     run.write(CONFIG, tomli_w.dumps(settings.model_dump()).encode())
 

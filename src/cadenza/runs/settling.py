@@ -11,43 +11,75 @@ import torch
 from cadenza import report
 from cadenza.batches import batches_in_epoch
 from cadenza.checkpoint import fresh_model
-from cadenza.models import device, fast_precision
+from cadenza.errors import CadenzaError
+from cadenza.models import Model, device, fast_precision
 from cadenza.records import Progress, Record, Said
 from cadenza.settings import Settings
-from cadenza.train import Data, plan
+from cadenza.train import Data, Plan, plan
 
-FEW_READS, DOUBLINGS, MOST = 6, 4, 1.5
-"""Of each work: up to so many do no harm; after so many doublings all measures are at full strength, dropout at most at so much."""
+FEW_READS = 6
+"""Of each work: up to so many do no harm."""
+DOUBLINGS = 4
+"""After so many doublings of that all measures are at full strength."""
+MOST = 1.5
+"""Dropout goes on growing, up to so many times what it had gained by then."""
 
 
 def settle(settings: Settings, data: Data, works: int, trainings: int) -> Generator[Record, None, Settings]:
-    """Settle what depends on this machine and corpus: device, threads, precision, steps, stride, and against overfitting.
+    """Settle what depends on this machine and corpus: threads, precision, steps, stride, and against overfitting.
 
-    `works` stand in the training part; the trainings share the minutes.
+    `works` stand in the training part; the trainings share the minutes. A model that does not fit into the
+    memory of the GPU raises `CadenzaError`.
     """
     where = device(settings.train.device)
     precision = fast_precision(where) if settings.train.precision == "auto" else settings.train.precision
     settings = with_values(settings, "train", threads=torch.get_num_threads(), precision=precision)
-    if not settings.train.steps:
+    model = fresh_model(settings.model, data.representation, settings.train.seed).to(where)
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    on = f"{weights:,} weights on {where.type} in {precision} with {report.counted(torch.get_num_threads(), 'thread')}"
+    if settings.train.steps:
+        yield Said(f"{on}: {settings.train.steps:,} steps, as set.")
+    else:
         yield Progress("measuring the speed of training", 0, 1)
-        model = fresh_model(settings.model, data.representation, settings.train.seed).to(where)
         minutes = settings.train.minutes / trainings
-        found = plan(model, data, with_values(settings, "train", minutes=minutes))
+        found = planned(model, data, with_values(settings, "train", minutes=minutes))
         settings = with_values(settings, "train", steps=found.steps)
         settings = with_values(settings, "batches", stride_in_force=found.stride)
-        weights = sum(parameter.numel() for parameter in model.parameters())
+        each = f" for each of {trainings} trainings" if trainings > 1 else ""
         yield Said(
-            f"{weights:,} weights; {found.rows_per_second:,.0f} rows per second on {where.type} in {precision} with {report.counted(torch.get_num_threads(), 'thread')}: {found.steps:,} steps in at most {minutes:.3g} minutes{f' for each of {trainings} trainings' if trainings > 1 else ''}."
+            f"{on}: {found.rows_per_second:,.0f} rows per second, {found.steps:,} steps in about {minutes:.3g} minutes{each}."
         )
     if settings.train.epochs:
         yield Said(in_full(settings, data))
     reads = reads_of_a_work(data, settings, works)
-    settings = against_overfitting(settings, reads)
-    by_the_end = " by the end" if settings.train.ramp else ""
-    yield Said(
-        f"Each work is read about {reads:,.0f} times: {settings.model.dropout:.0%} of the activations dropped, {settings.augment.blank:.0%} of the ids hidden{by_the_end}, {settings.augment.invert:.0%} of the windows upside down."
-    )
-    return settings
+    varied = data.representation.variation([data.tables.piece(int(data.training[0]))], settings.augment) is not None
+    found_so = against_overfitting(settings, reads)
+    yield Said(measures(settings, found_so, reads, varied))
+    return found_so
+
+
+def planned(model: Model, data: Data, settings: Settings) -> Plan:
+    try:
+        return plan(model, data, settings)
+    except torch.OutOfMemoryError:
+        raise CadenzaError(
+            f"The GPU has too little memory to train this model; lower batches.size (now {settings.batches.size}), or choose a smaller --preset."
+        ) from None
+
+
+def measures(before: Settings, after: Settings, reads: float, varied: bool) -> str:
+    """What is done against overfitting, in a sentence; what was set before is said to be."""
+    shares = [("model", "dropout", "of the activations dropped"), ("augment", "blank", "of the ids hidden")]
+    if varied:
+        shares.append(("augment", "invert", "of the windows upside down"))
+    found = []
+    for section, key, what in shares:
+        share, was_set = getattr(getattr(after, section), key), key in getattr(before, section).model_fields_set
+        if share or was_set:
+            grows = " by the end" if after.train.ramp and key != "invert" else ""
+            found.append(f"{share:.0%} {what}{grows}{' (as set)' if was_set else ''}")
+    often = f"about {report.counted(round(reads), 'time')}" if reads >= 1 else "less than once"
+    return f"Each work is read {often}: {', '.join(found)}."
 
 
 def with_values(settings: Settings, section: str, **values: Any) -> Settings:

@@ -59,7 +59,7 @@ class Representation(ABC):
     interval_field: int | None = None
     """The field whose ids are also known by their difference from the row before, if any."""
     context_width = 0
-    """Columns of `context`; metre as sine and cosine was tried for beats and made training slower."""
+    """Columns of `context`."""
 
     def __init__(self, base: TimeBase, sizes: tuple[int, ...], vocabulary: Sequence[str] = ()) -> None:
         self.base, self.sizes, self.vocabulary = base, sizes, tuple(vocabulary)

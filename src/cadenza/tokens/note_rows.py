@@ -33,6 +33,9 @@ from cadenza.tokens.contract import Mask, Representation, Rows, Widths
 from cadenza.tokens.note_grammar import NoteGrammar
 from cadenza.tokens.variation import DURATION, PITCH, SHIFT, VELOCITY, NoteVariation
 
+METRE = np.array([0.5, 1, 1.5, 2, 3, 4])
+"""Periods in which music in beats is told where it stands, beats: from half a beat to bars of four."""
+
 
 class NoteRows(Representation):
     """The representation on one time base.
@@ -52,6 +55,7 @@ class NoteRows(Representation):
         self.durations = time_values(base, first=1)
         self.rest = len(self.shifts)
         self.end = self.rest + 1
+        self.context_width = 2 * len(METRE) if base.unit == "beats" else 0
         super().__init__(base, (self.end + 1, 128, len(self.durations), 32))
 
     @cached_property
@@ -101,6 +105,14 @@ class NoteRows(Representation):
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """How far each row moves the clock, shape (N,); start and END rows do not."""
         return np.append(self.shifts, [self.longest, 0, 0])[rows[:, SHIFT]]
+
+    def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:
+        """In beats, sine and cosine of where the clock stands in every period of `METRE`, shape (N, 12)."""
+        if not self.context_width:
+            return super().context(rows, clock)
+        at_N1 = (clock + np.cumsum(self.steps(rows)))[:, None]
+        angle = 2 * np.pi / (METRE * self.base.steps) * at_N1
+        return np.concatenate([np.sin(angle), np.cos(angle)], axis=1).astype(np.float32)
 
     def id_name(self, field: int, id: int) -> str:  # noqa: A002
         if field == PITCH:
