@@ -534,6 +534,14 @@ def test_a_model_too_large_for_the_gpu_is_one_sentence(pieces: Path, tmp_path: P
         list(carry_out(str(pieces), build("small", train={"minutes": 1}), tmp_path / "run"))
 
 
+def test_a_model_too_large_for_the_machine_is_one_sentence(pieces: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("cadenza.runs.settling.memory_here", lambda: 23.0 * 2**30)
+    with pytest.raises(
+        CadenzaError, match=r"need about \d+ GiB of memory, and this machine has 23; lower batches.size"
+    ):
+        list(carry_out(str(pieces), build("large", train={"minutes": 1, "device": "cpu"}), tmp_path / "run"))
+
+
 def test_every_setting_in_force_is_written_down(finished: tuple[Run, list[str]]) -> None:
     run, said = finished
     settings = run.settings()

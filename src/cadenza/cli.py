@@ -101,7 +101,7 @@ def run(
     source: SourceArgument, out: OutOption = None, preset: PresetOption = "small", minutes: MinutesOption = None, seed: SeedOption = None,
     device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, files: FilesOption = None, resume: ResumeOption = False,
 ) -> None:  # fmt: skip
-    """Do it all: read, train, score held-out works, improvise, render, write the report."""
+    """The whole way: read, train, score held-out works, improvise, render, write the report."""
     settings = gather(preset, config, set_, files, minutes=minutes, seed=seed, device=device)
     from cadenza import model_file, runs
 
@@ -113,7 +113,7 @@ def train(
     source: SourceArgument, out: OutOption = None, preset: PresetOption = "small", minutes: MinutesOption = None, seed: SeedOption = None,
     device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, files: FilesOption = None, resume: ResumeOption = False,
 ) -> None:  # fmt: skip
-    """Read a source and train a model on it, no more."""
+    """Read a source and train a model on it, without figures, pieces or report."""
     settings = gather(preset, config, set_, files, minutes=minutes, seed=seed, device=device)
     from cadenza import model_file, runs
 

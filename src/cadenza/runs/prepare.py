@@ -25,6 +25,7 @@ from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.corpus.works import interval_grams
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, load_improviser
+from cadenza.models import device
 from cadenza.notes import pitch_name
 from cadenza.records import Record, Said
 from cadenza.runs.folder import CONFIG, CORPUS, DERIVED, FACTS, INIT, MANIFEST, ORIGIN, SEEN, Run, data_of
@@ -53,6 +54,7 @@ def freeze(
     run: Run, source: str, settings: Settings, init: Path | None, derived: list[str]
 ) -> Generator[Record, None, None]:
     """`prepare`; what is in `derived` by then is written beside the corpus."""
+    device(settings.train.device)  # before the work begins
     parent = load_improviser(init) if init else None
     if parent is not None:
         settings = adopt(settings, parent)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cadenza import audio, export, midi
+from cadenza import audio, export, midi, report
 from cadenza.errors import CadenzaError
 from cadenza.evaluate.variety import variety
 from cadenza.improviser import Improviser
@@ -68,7 +68,7 @@ def generate_files(
         stem = out / f"seed{seed}-{number:02d}"
         prompt_notes = len(notes) if notes is not None else 0
         for path in export.piece(piece, stem, kinds, improviser.facts.program, settings.audio, prompt_notes, keep):
-            yield Said(f"Wrote {path} ({len(piece):,} notes, {piece.length_seconds:.1f} s)")
+            yield Said(f"Wrote {path} ({report.counted(len(piece), 'note')}, {piece.length_seconds:.1f} s)")
 
 
 def controls(sampling: SampleSettings) -> dict[tuple[str, str], str]:

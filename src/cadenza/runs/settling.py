@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Generator
 from typing import Any
 
@@ -24,21 +25,26 @@ DOUBLINGS = 4
 MOST = 1.5
 """Dropout goes on growing, up to so many times what it had gained by then."""
 
+BYTES, BYTES_OF_A_WEIGHT = 240, 20
+"""In training on a CPU, for each row, layer and unit of its width, as measured; weight, gradient, two moments, mean."""
+
 
 def settle(settings: Settings, data: Data, works: int, trainings: int) -> Generator[Record, None, Settings]:
     """Settle what depends on this machine and corpus: threads, precision, steps, stride, and against overfitting.
 
-    `works` stand in the training part; the trainings share the minutes. A model that does not fit into the
-    memory of the GPU raises `CadenzaError`.
+    `works` stand in the training part; the trainings share the minutes. A model that does not fit into
+    memory raises `CadenzaError`.
     """
     where = device(settings.train.device)
     precision = fast_precision(where) if settings.train.precision == "auto" else settings.train.precision
     settings = with_values(settings, "train", threads=torch.get_num_threads(), precision=precision)
     model = fresh_model(settings.model, data.representation, settings.train.seed).to(where)
     weights = sum(parameter.numel() for parameter in model.parameters())
+    if where.type == "cpu":
+        check_memory(settings, weights)
     on = f"{weights:,} weights on {where.type} in {precision} with {report.counted(torch.get_num_threads(), 'thread')}"
     if settings.train.steps:
-        yield Said(f"{on}: {settings.train.steps:,} steps, as set.")
+        yield Said(f"{on}: {report.counted(settings.train.steps, 'step')}, as set.")
     else:
         yield Progress("measuring the speed of training", 0, 1)
         minutes = settings.train.minutes / trainings
@@ -47,7 +53,7 @@ def settle(settings: Settings, data: Data, works: int, trainings: int) -> Genera
         settings = with_values(settings, "batches", stride_in_force=found.stride)
         each = f" for each of {trainings} trainings" if trainings > 1 else ""
         yield Said(
-            f"{on}: {found.rows_per_second:,.0f} rows per second, {found.steps:,} steps in about {minutes:.3g} minutes{each}."
+            f"{on}: {found.rows_per_second:,.0f} rows per second, {report.counted(found.steps, 'step')} in about {minutes:.3g} minutes{each}."
         )
     if settings.train.epochs:
         yield Said(in_full(settings, data))
@@ -55,7 +61,24 @@ def settle(settings: Settings, data: Data, works: int, trainings: int) -> Genera
     varied = data.representation.variation([data.tables.piece(int(data.training[0]))], settings.augment) is not None
     found_so = against_overfitting(settings, reads)
     yield Said(measures(settings, found_so, reads, varied))
+    if reads < 1:
+        yield Said("Warning: training will end before every work was read; give it more --minutes.")
     return found_so
+
+
+def check_memory(settings: Settings, weights: int) -> None:
+    """A model that would fill more memory than this machine has, roughly reckoned, raises `CadenzaError`."""
+    batches, model = settings.batches, settings.model
+    needed = BYTES * batches.size * batches.rows * model.layers * model.width + BYTES_OF_A_WEIGHT * weights
+    if needed > memory_here():
+        raise CadenzaError(
+            f"Training would need about {needed / 2**30:.0f} GiB of memory, and this machine has {memory_here() / 2**30:.0f}; lower batches.size (now {batches.size}) or choose a smaller --preset."
+        )
+
+
+def memory_here() -> float:
+    """Bytes of this machine; endless where it does not tell."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
 
 
 def planned(model: Model, data: Data, settings: Settings) -> Plan:
