@@ -80,11 +80,10 @@ def from_mat(path: Path) -> Mapping[str, Any]:
 
 def pitches_of(path: Path, part: str, number: int, roll: npt.NDArray[Any]) -> list[list[int]]:
     """The frames of a matrix of frames × keys."""
-    keys = HIGHEST - LOWEST + 1
     shape = " × ".join(map(str, np.shape(roll)))
-    if np.ndim(roll) != 2 or roll.shape[1] != keys or not np.isin(roll, (0, 1)).all():
+    if np.ndim(roll) != 2 or roll.shape[1] != PITCHES or not np.isin(roll, (0, 1)).all():
         raise CadenzaError(
-            f"{path}, {part}, piece {number}: not frames of {keys} keys that sound or not, but {shape or 'a number'}; this family has a matrix of 0 and 1 for each piece."
+            f"{path}, {part}, piece {number}: not frames of {PITCHES} keys that sound or not, but {shape or 'a number'}; this family has a matrix of 0 and 1 for each piece."
         )
     return [(np.flatnonzero(frame) + LOWEST).tolist() for frame in roll]
 
@@ -125,7 +124,7 @@ class FrameRows(Representation):
 
     def __init__(self) -> None:
         super().__init__(TimeBase("beats", 1), (PITCHES + 1 + len(MOVES),))
-        self.context_width = 2 * PITCHES + PITCHES + 1 + RANKS + 1 + sum(METRES) + len(MOVES)
+        self.context_width = 3 * PITCHES + 1 + RANKS + 1 + sum(METRES) + len(MOVES)
 
     def write(self, frames: Frames, move: int = 0) -> Rows:
         """Ids of shape (N, 1) of a piece that is moved by so many semitones; it must stay on the piano."""
