@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from cadenza.errors import CadenzaError
 from cadenza.instruments import program_number
-from cadenza.presets import PRESETS, build, parse_assignment, read_toml
-from cadenza.settings import Section, Settings, nearest, parse_temperature, validate
+from cadenza.presets import PRESETS, build, parse_assignment, parse_temperature, read_toml
+from cadenza.settings import Section, Settings, nearest, validate
 
 NUMBERS = [
     (section, key)

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cadenza.errors import CadenzaError
-from cadenza.presets import PRESETS, build
-from cadenza.settings import AudioSettings, CorpusSettings, SampleSettings, Settings, TrainSettings
+from cadenza.presets import PRESETS, build, parse_temperature
+from cadenza.settings import AudioSettings, CorpusSettings, SampleSettings, Settings, TrainSettings, validate
 
 if TYPE_CHECKING:
     from cadenza.corpus.scan import Corpus
@@ -247,7 +247,6 @@ def generate(
     """Improvise new pieces with a trained model, as `tune` found best unless an option says otherwise."""
     from cadenza import load
     from cadenza.runs.results import generate_files
-    from cadenza.settings import parse_temperature, validate
 
     controls = {"seconds": seconds, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     given = {key: value for key, value in controls.items() if value is not None}

@@ -270,31 +270,6 @@ def section_fields(section: str) -> Mapping[str, Any]:
     return model.model_fields
 
 
-def parse_temperature(text: str) -> dict[str, Any]:
-    """``0.9``, ``pitch=1.1,duration=0.8`` or both as the settings of sampling that they stand for.
-
-    >>> parse_temperature("0.9,pitch=1.1")
-    {'temperature': 0.9, 'by_field': {'pitch': 1.1}}
-    """
-    given: dict[str, float] = {}
-    for part in text.split(","):
-        field, equals, value = part.rpartition("=")
-        field = field.strip()
-        try:
-            number = float(value)
-        except ValueError:
-            number = None
-        if number is None or (equals and not field) or "=" in field:
-            raise CadenzaError(
-                f"{part.strip()!r} is not a temperature; write a number or field=number, with commas between, for example 0.9 or pitch=1.1,duration=0.8."
-            )
-        if field in given:
-            raise CadenzaError(f"{text!r} gives {field or 'the temperature'} twice; give it once.")
-        given[field] = number
-    fields = {field: number for field, number in given.items() if field}
-    return ({"temperature": given[""]} if "" in given else {}) | ({"by_field": fields} if fields else {})
-
-
 def nearest(word: str, known: Iterable[str]) -> str:
     """``, did you mean 'x'?`` or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)
