@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cadenza.batches import batches_in_epoch
+from cadenza.corpus.split import VALIDATION
 from cadenza.runs import open_run
 from cadenza.runs.folder import Run
 from cadenza.runs.rules import broken_rules
@@ -168,6 +169,8 @@ def kept(evaluations: Sequence[Mapping[str, Any]]) -> str:
     best, last = [line for line in evaluations if line["best"]][-1], evaluations[-1]
     if best is last:
         return "Validation was still falling at the end."
+    if last["bits_per_note"][VALIDATION] <= 1.005 * best["bits_per_note"][VALIDATION]:
+        return f"From epoch {best['epoch']:.0f} of {last['epoch']:.0f} on, validation hardly moves, while the training pieces are still guessed better. The state of the best validation is the one that is kept and quoted."
     return f"This network learns its pieces by heart too, if nobody looks: validation is lowest after epoch {best['epoch']:.0f} of {last['epoch']:.0f}. The state of that moment is the one that is kept and quoted, and even there the two perplexities have parted: so few pieces are soon known."
 
 
