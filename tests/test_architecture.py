@@ -38,6 +38,7 @@ READING_ORDER = (
     "improviser",
     "runs",
     "terminal",
+    "options",
     "cli",
 )
 
