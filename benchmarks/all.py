@@ -46,6 +46,8 @@ TARGETS = {
     },
     "import_time.py": {"ratio_vs_python": "at most 25", "heavy_modules": "0"},
 }
+ORDER = (*TARGETS, "published.py")
+"""On the page; `published.py` takes a file and writes its section by itself."""
 PACKAGES = ("joblib", "miditok", "numpy", "symusic", "torch", "transformers", "typer")
 CONTESTANTS = {"": "Cadenza, `small`", "study_": "the study's network and loop", "hf_": "MidiTok TSD and GPT-2"}
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
@@ -77,15 +79,23 @@ def run(name: str, data: Path) -> Figures:
 
 def record(name: str, figures: Figures) -> None:
     """Write the figures into the pages."""
-    sections = dict(sections_of(PAGE.read_text(encoding="utf-8"))) if PAGE.exists() else {}
-    sections[name] = section(name, figures)
-    ordered = [sections[each] for each in TARGETS if each in sections]
-    PAGE.write_text("\n\n".join([HEAD, *ordered]) + "\n", encoding="utf-8")
-    print(f"Written: {PAGE.relative_to(ROOT)}")
+    write(name, section(name, figures))
     if name == "speedrun.py":
         text = MODELS_PAGE.read_text(encoding="utf-8")
         MODELS_PAGE.write_text(TABLE.sub(lambda _: comparison(figures), text), encoding="utf-8")
         print(f"Written: {MODELS_PAGE.relative_to(ROOT)}")
+
+
+def sections() -> dict[str, str]:
+    """What the page says of each benchmark."""
+    return dict(sections_of(PAGE.read_text(encoding="utf-8"))) if PAGE.exists() else {}
+
+
+def write(name: str, text: str) -> None:
+    """Put the section of a benchmark in its place on the page."""
+    found = sections() | {name: text}
+    PAGE.write_text("\n\n".join([HEAD, *(found[each] for each in ORDER if each in found)]) + "\n", encoding="utf-8")
+    print(f"Written: {PAGE.relative_to(ROOT)}")
 
 
 HEAD = """# Benchmarks
@@ -102,20 +112,25 @@ def sections_of(page: str) -> Iterator[tuple[str, str]]:
 
 
 def section(name: str, figures: Figures) -> str:
-    """A benchmark's docstring, command and table; a figure that is not there was never reached."""
-    said = ast.get_docstring(ast.parse(Path(__file__).with_name(name).read_text(encoding="utf-8")))
-    title, _, text = (said or name).partition("\n\n")
+    """A benchmark's heading and table; a figure that is not there was never reached."""
     values = {key: "never" if value is None else f"{value:,}" for key, value in figures.items()}
     rows = "\n".join(f"| `{key}` | {value} | {TARGETS[name].get(key, '')} |" for key, value in values.items())
-    return f"""## {title.rstrip(".")}
-
-{text}
-
-`python benchmarks/{name}`, {datetime.date.today()}; {processor()}, {os.cpu_count()} cores, {platform.system()}; {software()}
+    return f"""{heading(name)}
 
 | figure | value | target |
 |---|---|---|
 {rows}"""
+
+
+def heading(name: str) -> str:
+    """A benchmark's docstring and command, and where it runs today."""
+    said = ast.get_docstring(ast.parse(Path(__file__).with_name(name).read_text(encoding="utf-8")))
+    title, _, text = (said or name).partition("\n\n")
+    return f"""## {title.rstrip(".")}
+
+{text}
+
+`python benchmarks/{name}`, {datetime.date.today()}; {processor()}, {os.cpu_count()} cores, {platform.system()}; {software()}"""
 
 
 def comparison(figures: Figures) -> str:

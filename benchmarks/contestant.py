@@ -63,7 +63,7 @@ class Work:
 
     def notes(self, part: str) -> int:
         """How many notes the rows of a part write; the notes that everyone's bits are shared among."""
-        return sum(map(self.data.representation.note_count, self.rows(part)))
+        return sum(map(self.data.schema.note_count, self.rows(part)))
 
     def described(self) -> str:
         return "; ".join(f"{part} {len(self.parts[part])} pieces, {self.notes(part):,} notes" for part in PARTS)

@@ -17,8 +17,8 @@ import numpy.typing as npt
 
 from cadenza.corpus.split import PARTS, TEST, TRAIN, VALIDATION
 from cadenza.errors import CadenzaError
-from cadenza.notes import Header, Notes, TimeBase
-from cadenza.tokens import Grammar, Representation, Rows
+from cadenza.tokens import Rows, Schema
+from repeats import after_matches, one_hot
 
 LOWEST, HIGHEST = 21, 108
 """The keys of a piano, the columns of the family's matrices."""
@@ -28,15 +28,15 @@ NAMES = {
 }
 """What the files call their parts."""
 
-PITCHES = HIGHEST - LOWEST + 1
-END = PITCHES
-"""The id that ends a frame."""
+KEYS = HIGHEST - LOWEST + 1
 MOVES = range(-5, 7)
 """Semitones by which training pieces are moved; an id for each stands before the first frame."""
 RANKS = 16
 """Pitches of a frame whose number is told apart; the family has 15 at most."""
 METRES = 3, 4, 16
 """Frames after which a place in the metre comes again."""
+MATCHES = 6, 10, 15, 22
+"""Ids that must agree with earlier ones for what came next there to be told."""
 
 Frames = list[tuple[int, ...]]
 """The pitches that sound in each frame, upwards."""
@@ -81,9 +81,9 @@ def from_mat(path: Path) -> Mapping[str, Any]:
 def pitches_of(path: Path, part: str, number: int, roll: npt.NDArray[Any]) -> list[list[int]]:
     """The frames of a matrix of frames × keys."""
     shape = " × ".join(map(str, np.shape(roll)))
-    if np.ndim(roll) != 2 or roll.shape[1] != PITCHES or not np.isin(roll, (0, 1)).all():
+    if np.ndim(roll) != 2 or roll.shape[1] != KEYS or not np.isin(roll, (0, 1)).all():
         raise CadenzaError(
-            f"{path}, {part}, piece {number}: not frames of {PITCHES} keys that sound or not, but {shape or 'a number'}; this family has a matrix of 0 and 1 for each piece."
+            f"{path}, {part}, piece {number}: not frames of {KEYS} keys that sound or not, but {shape or 'a number'}; this family has a matrix of 0 and 1 for each piece."
         )
     return [(np.flatnonzero(frame) + LOWEST).tolist() for frame in roll]
 
@@ -111,82 +111,81 @@ def checked(path: Path, part: str, pieces: Any) -> Iterator[Frames]:
         yield frames
 
 
-class FrameRows(Representation):
-    """One field: the 88 pitches, the end of a frame, and the moves.
+class FrameRows(Schema):
+    """One field: the keys from `lowest` to `highest`, the end of a frame, and the moves.
 
-    Its context says what is known of the frame before and of this one: shape (N, 88 + 88 + 89 + 17 + 23 + 12).
+    Its context says what is known of the frame before and of this one, and what came next where the latest ids
+    stood before; with 88 keys its shape is (N, 88 + 88 + 89 + 17 + 23 + 4 × 89 + 12).
     """
 
     name = "frames"
     unit = "id"
     fields = ("pitch",)
-    interval_field = 0
+    pitch_fields = (0,)
 
-    def __init__(self) -> None:
-        super().__init__(TimeBase("beats", 1), (PITCHES + 1 + len(MOVES),))
-        self.context_width = 3 * PITCHES + 1 + RANKS + 1 + sum(METRES) + len(MOVES)
+    def __init__(self, lowest: int = LOWEST, highest: int = HIGHEST) -> None:
+        self.lowest, self.end = lowest, highest - lowest + 1
+        super().__init__((self.end + 1 + len(MOVES),))
+        self.context_width = 3 * self.end + 1 + RANKS + 1 + sum(METRES) + len(MOVES)
+        self.context_width += len(MATCHES) * (self.end + 1)
 
     def write(self, frames: Frames, move: int = 0) -> Rows:
-        """Ids of shape (N, 1) of a piece that is moved by so many semitones; it must stay on the piano."""
-        ids = [END + 1 + MOVES.index(move)]
+        """Ids of shape (N, 1) of a piece that is moved by so many semitones; it must stay on the keys."""
+        ids = [self.end + 1 + MOVES.index(move)]
         for frame in frames:
-            ids += [pitch - LOWEST + move for pitch in frame] + [END]
+            ids += [pitch - self.lowest + move for pitch in frame] + [self.end]
         rows = np.array(ids, dtype=np.int16)[:, None]
         assert (rows >= 0).all()
-        assert rows[1:].max() <= END
+        assert rows[1:].max() <= self.end
         return rows
 
     def scored(self, rows: Rows) -> npt.NDArray[np.bool_]:
         """All but the move."""
-        return rows <= END
+        return rows <= self.end
 
     def note_count(self, rows: Rows) -> int:
         """How many frames; what figures are shared among."""
-        return int((rows == END).sum())
-
-    def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
-        return (rows[:, 0] == END).astype(np.int64)
+        return int((rows == self.end).sum())
 
     def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:  # noqa: ARG002
         """What is known of each next id; the rows are those of a piece from its start.
 
         In this order: the frame before, this frame so far, the pitch of the same rank in the frame before, the
-        rank, the place in three metres, the move.
+        rank, the place in three metres, what was repeated, the move.
         """
         ids = rows[:, 0].astype(np.int64)
-        count, sounds, frame = len(ids), ids < PITCHES, np.cumsum(ids == END)
+        keys, count, sounds, frame = self.end, len(ids), ids < self.end, np.cumsum(ids == self.end)
         begun = np.maximum.accumulate(np.where(sounds, 0, np.arange(count) + 1))
         rank = np.minimum(np.arange(count) + 1 - begun, RANKS)
-        roll = np.zeros((frame[-1] + 2, PITCHES), dtype=np.float32)
+        roll = np.zeros((frame[-1] + 2, keys), dtype=np.float32)
         roll[frame[sounds] + 1, ids[sounds]] = 1
-        so_far = np.concatenate([np.zeros((1, PITCHES)), np.cumsum(one_hot(ids, PITCHES), axis=0)])
-        ranked = np.full((frame[-1] + 2, RANKS + 1), PITCHES)
+        so_far = np.concatenate([np.zeros((1, keys)), np.cumsum(one_hot(ids, keys), axis=0)])
+        ranked = np.full((frame[-1] + 2, RANKS + 1), keys)
         ranked[frame[sounds] + 1, rank[sounds] - 1] = ids[sounds]
-        moves = ids - END - 1
+        moves = ids - keys - 1
         move = np.maximum.accumulate(np.where((moves >= 0) & (moves < len(MOVES)), moves, -1))
         columns = [
             roll[frame],
             so_far[1:] - so_far[begun],
-            one_hot(ranked[frame, rank], PITCHES + 1),
+            one_hot(ranked[frame, rank], keys + 1),
             one_hot(rank, RANKS + 1),
         ]
         columns += [one_hot(frame % metre, metre) for metre in METRES]
+        columns += [one_hot(after_matches(ids[:, None], reach)[:, 0], keys + 1) for reach in MATCHES]
         return np.concatenate([*columns, one_hot(move, len(MOVES))], axis=1).astype(np.float32)
 
-    def encode(self, notes: Notes, end: bool = True) -> Rows:
-        raise NotImplementedError("frames are read from sets of frames")
 
-    def decode(self, rows: Rows, header: Header | None = None) -> Notes:
-        raise NotImplementedError("frames are read from sets of frames")
-
-    def grammar(self, lowest: int = 0, highest: int = 127) -> Grammar:
-        raise NotImplementedError("frames are scored, not sampled")
-
-    def id_name(self, field: int, id: int) -> str:  # noqa: A002, ARG002
-        return str(id)
+def frame_rows(path: Path) -> dict[str, list[Rows]]:
+    """The rows of each part; training pieces stand there in every key of `MOVES` that the piano has for them."""
+    written = FrameRows()
+    found = read_frames(path)
+    return {
+        part: [written.write(piece, move) for piece in pieces for move in (fitting(piece) if part == TRAIN else (0,))]
+        for part, pieces in found.items()
+    }
 
 
-def one_hot(numbers: npt.NDArray[np.int64], size: int) -> npt.NDArray[np.float32]:
-    """Shape (N, size); rows of what is outside are 0."""
-    inside = (numbers >= 0) & (numbers < size)
-    return np.eye(size, dtype=np.float32)[np.where(inside, numbers, 0)] * inside[:, None]
+def fitting(frames: Frames) -> list[int]:
+    """The moves that leave a piece on the piano."""
+    pitches = [pitch for frame in frames for pitch in frame]
+    return [move for move in MOVES if min(pitches) + move >= LOWEST and max(pitches) + move <= HIGHEST]

@@ -28,7 +28,7 @@ class Ours(Contestant):
         self.settings = with_values(settings, "train", evaluations=1, device="cpu")
         if settings.train.precision == "auto":
             self.settings = with_values(self.settings, "train", precision=models.fast_precision(torch.device("cpu")))
-        self.model: models.Model = fresh_model(settings.model, work.data.representation, settings.train.seed)
+        self.model: models.Model = fresh_model(settings.model, work.data.schema, settings.train.seed)
 
     def training(self, seconds: float) -> Iterator[float]:
         """The schedule ends when the seconds do, at the speed that `measure_speed` finds; what is scored is its mean."""
@@ -38,7 +38,7 @@ class Ours(Contestant):
         steps = max(1, round(left * MEASURED_STEPS / measured))
         planned = with_values(self.settings, "train", steps=steps)
         planned = against_overfitting(planned, reads_of_a_work(self.work.data, planned, self.work.works))
-        network = fresh_model(planned.model, self.work.data.representation, planned.train.seed)
+        network = fresh_model(planned.model, self.work.data.schema, planned.train.seed)
         trainer = Trainer(network, self.work.data, planned, steps)
         self.model = trainer.average
         yield 0
@@ -48,14 +48,14 @@ class Ours(Contestant):
 
     def score(self, part: str) -> Bits:
         data = self.work.data
-        return Bits.of(score(self.model, data.tables, data.representation, self.work.parts[part]))
+        return Bits.of(score(self.model, data.tables, data.schema, self.work.parts[part]))
 
 
 def of_size(settings: Settings, parameters: int, work: Work) -> Settings:
     """The settings with the width that brings the network nearest to so many parameters."""
 
     def distance(model: ModelSettings) -> int:
-        built = fresh_model(model, work.data.representation, seed=0)
+        built = fresh_model(model, work.data.schema, seed=0)
         return abs(sum(parameter.numel() for parameter in built.parameters()) - parameters)
 
     widths = range(64, 513, WIDTH_STEP)

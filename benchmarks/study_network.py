@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from cadenza.likelihood import Score
-from cadenza.tokens import Representation, Rows
+from cadenza.tokens import Rows, Schema
 from contestant import TRAIN, Bits, Contestant, Work
 
 WINDOW, BATCH = 50, 16
@@ -33,10 +33,10 @@ LANES, CHUNK = 32, 512
 Tokens = npt.NDArray[np.int64]
 
 
-def flatten(representation: Representation, rows: Rows) -> tuple[Tokens, Tokens]:
+def flatten(schema: Schema, rows: Rows) -> tuple[Tokens, Tokens]:
     """The scored ids of rows, one after the other in one vocabulary, and the field of each."""
-    first_ids = np.cumsum([0, *representation.sizes[:-1]])
-    scored = representation.scored(rows)
+    first_ids = np.cumsum([0, *schema.sizes[:-1]])
+    scored = schema.scored(rows)
     return (rows + first_ids)[scored], np.nonzero(scored)[1]
 
 
@@ -79,14 +79,14 @@ class StudyNetwork(Contestant):
     name = "study's network"
 
     def __init__(self, work: Work) -> None:
-        self.work, self.size = work, sum(work.data.representation.sizes)
+        self.work, self.size = work, sum(work.data.schema.sizes)
         torch.manual_seed(0)
         self.network = self.model = Network(self.size)
         self.windows = Windows([self.tokens(rows) for rows in work.rows(TRAIN)])
 
     def tokens(self, rows: Rows) -> Tensor:
         """The start and the tokens of a piece."""
-        ids = flatten(self.work.data.representation, rows)[0]
+        ids = flatten(self.work.data.schema, rows)[0]
         return torch.from_numpy(np.concatenate([[self.size], ids]))
 
     def training(self, seconds: float) -> Iterator[float]:  # noqa: ARG002
@@ -106,16 +106,16 @@ class StudyNetwork(Contestant):
                 yield ids_BT.numel() / tokens_per_note
 
     def score(self, part: str) -> Bits:
-        representation, rows = self.work.data.representation, self.work.rows(part)
-        nats_PF = np.zeros((len(rows), len(representation.fields)))
+        schema, rows = self.work.data.schema, self.work.rows(part)
+        nats_PF = np.zeros((len(rows), len(schema.fields)))
         longest_first = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
         for first in range(0, len(rows), LANES):
             lanes = longest_first[first : first + LANES]
             nats_BT = token_nats(self.network, [self.tokens(rows[index]) for index in lanes])
             for index, nats_T in zip(lanes, nats_BT, strict=True):
-                fields = flatten(representation, rows[index])[1]
+                fields = flatten(schema, rows[index])[1]
                 nats_PF[index] = np.bincount(fields, nats_T[: len(fields)], minlength=nats_PF.shape[1])
-        return Bits.of(Score.of(representation, rows, nats_PF))
+        return Bits.of(Score.of(schema, rows, nats_PF))
 
 
 @torch.inference_mode()

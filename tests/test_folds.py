@@ -130,7 +130,7 @@ def test_a_fold_s_figure_is_that_of_its_own_model(finished: Finished) -> None:
         if not last["best"]:
             continue
         model = load_improviser(run.folder / place(fold) / "model.safetensors").model
-        expected = score(model, data.tables, data.representation, data.validation)
+        expected = score(model, data.tables, data.schema, data.validation)
         assert bits_of(last) == pytest.approx(expected.nats_PF.sum() / np.log(2), rel=1e-5)
 
 

@@ -19,6 +19,14 @@ SHAPES = {
     "rows with context": ((66, 128, 64, 32), 6),
     "flat": ((50,), 0),
     "flat with context": ((50,), 3),
+    "voices with context": ((40, 40, 40, 40), 5),
+}
+PITCHES = {
+    "rows": (1,),
+    "rows with context": (1,),
+    "flat": (),
+    "flat with context": (0,),
+    "voices with context": (0, 1, 2, 3),
 }
 every_model = pytest.mark.parametrize("trunk", sorted(MODELS))
 every_shape = pytest.mark.parametrize("shape", sorted(SHAPES))
@@ -27,7 +35,7 @@ every_shape = pytest.mark.parametrize("shape", sorted(SHAPES))
 def make(trunk: str, shape: str, seed: int = 0) -> Model:
     sizes, context = SHAPES[shape]
     settings = ModelSettings.model_validate({"trunk": trunk, "layers": 2, "width": 32, "dropout": 0.3, "window": 24})
-    return build(settings, sizes, context, seed, 1 if len(sizes) > 1 else None).eval()
+    return build(settings, sizes, context, seed, PITCHES[shape]).eval()
 
 
 def rows(shape: str, pieces: int, length: int, seed: int = 1) -> tuple[Tensor, Tensor]:

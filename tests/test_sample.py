@@ -101,7 +101,7 @@ def untrained(trunk: str, tokens: Representation, window: int = 0) -> Model:
     if trunk == "transformer":  # which has no memory without an end
         window = window or 4096
     settings = ModelSettings.model_validate({"trunk": trunk, "layers": 1, "width": 32, "window": window})
-    model = build(settings, tokens.sizes, tokens.context_width, 0, tokens.interval_field)
+    model = build(settings, tokens.sizes, tokens.context_width, 0, tokens.pitch_fields)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.mul_(3)

@@ -302,8 +302,10 @@ def test_metrics_hold_perplexities_of_training_and_test_and_nothing_of_validatio
         assert row["pieces"] == len(pieces)
         assert 1 < row["perplexity_per_token"] < row["baselines"]["uniform"]["perplexity_per_token"] * 1.1
         assert row["baselines"]["unigram"]["perplexity_per_token"] < row["baselines"]["uniform"]["perplexity_per_token"]
-        assert row["baselines"]["uniform"]["perplexity_per_token"] == pytest.approx(len(data.representation.vocabulary))
-        scored = sum(int(data.representation.scored(data.tables.piece(int(index))).sum()) for index in pieces)
+        assert row["baselines"]["uniform"]["perplexity_per_token"] == pytest.approx(
+            len(run.representation().vocabulary)
+        )
+        scored = sum(int(data.schema.scored(data.tables.piece(int(index))).sum()) for index in pieces)
         assert row["tokens"] == scored
     said = [text for text in texts(records) if text.startswith(("train: ", "test: "))]
     assert len(said) == 2

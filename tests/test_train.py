@@ -19,7 +19,7 @@ from cadenza.models import MODELS, Model, build
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.records import Evaluation, Step
 from cadenza.settings import AugmentSettings, BatchSettings, Settings, validate
-from cadenza.tokens import REPRESENTATIONS, Representation, Rows, representation
+from cadenza.tokens import REPRESENTATIONS, Representation, Rows, Schema, representation
 from cadenza.train import MEASURED_STEPS, SUSTAINED, UNMEASURED_STEPS, Data, Trainer, measure_speed, plan, schedule
 
 SECONDS, BEATS = TimeBase("seconds", 100), TimeBase("beats", 24)
@@ -75,8 +75,8 @@ def model(trunk: str, known: Data, chosen: Settings) -> Model:
     shape = chosen.model.model_copy(update={"trunk": trunk})
     if trunk == "transformer":  # which has no memory without an end, and heads of one width
         shape = shape.model_copy(update={"width": 32, "window": shape.window or 4096})
-    tokens = known.representation
-    return build(shape, tokens.sizes, tokens.context_width, 1, tokens.interval_field)
+    tokens = known.schema
+    return build(shape, tokens.sizes, tokens.context_width, 1, tokens.pitch_fields)
 
 
 @pytest.mark.parametrize("rows", [2, 7, 128, 1000])
@@ -152,11 +152,11 @@ def test_a_stride_of_one_counts_exactly() -> None:
 
 def test_windows_hold_the_row_before_each_target_and_padding_is_not_scored() -> None:
     known = data()
-    batch = collate(known.tables, known.representation, [(4, 10, 40), (0, 0, 6)])
+    batch = collate(known.tables, known.schema, [(4, 10, 40), (0, 0, 6)])
     piece = known.tables.piece(4).astype(np.int64)
     assert np.array_equal(batch.ids_BTF[0].numpy(), piece[9:39])
     assert np.array_equal(batch.targets_BTF[0].numpy(), piece[10:40])
-    assert np.array_equal(batch.ids_BTF[1, 0].numpy(), known.representation.start_row)
+    assert np.array_equal(batch.ids_BTF[1, 0].numpy(), known.schema.start_row)
     assert not batch.scored_BTF[1, 6:].any()
 
 
@@ -164,7 +164,7 @@ def test_windows_hold_the_row_before_each_target_and_padding_is_not_scored() -> 
 @pytest.mark.parametrize("stride", [0, 20])
 def test_batches_from_a_later_step_are_those_of_one_long_stream(kind: str, stride: int) -> None:
     known, chosen = data(kind), BatchSettings(rows=32, size=16, stride=stride)
-    stream = (known.tables, known.representation, known.training, chosen, AugmentSettings(), 3)
+    stream = (known.tables, known.schema, known.training, chosen, AugmentSettings(), 3)
     whole, late = list(islice(training_batches(*stream), 20)), list(islice(training_batches(*stream, 13), 7))
     assert batches_in_epoch(known.tables.lengths(known.training), chosen) < 13
     for one, other in zip(whole[13:], late, strict=True):
@@ -196,7 +196,7 @@ def test_watched_pieces_are_scored_beside_the_validation_and_change_nothing() ->
     plain, chosen = data(), settings()
     known = Data(
         plain.tables,
-        plain.representation,
+        plain.schema,
         plain.training,
         plain.validation,
         {"train": np.array([2, 0]), "test": np.array([1]), "none": np.array([], dtype=np.int64)},
@@ -209,14 +209,14 @@ def test_watched_pieces_are_scored_beside_the_validation_and_change_nothing() ->
     assert set(last.bits_per_note) == set(last.perplexity_per_token) == {"validation", "train", "test"}
     for part, pieces in {"validation": plain.validation, **known.watched}.items():
         if len(pieces):
-            found = score(trainer.average, plain.tables, plain.representation, pieces)
+            found = score(trainer.average, plain.tables, plain.schema, pieces)
             assert last.bits_per_note[part] == found.bits_per_note
             assert last.perplexity_per_token[part] == found.perplexity_per_token
 
 
 def test_without_validation_the_last_state_is_the_best() -> None:
     plain, chosen = data(), settings()
-    known = Data(plain.tables, plain.representation, plain.training, plain.validation[:0], {"test": plain.validation})
+    known = Data(plain.tables, plain.schema, plain.training, plain.validation[:0], {"test": plain.validation})
     trainer = Trainer(model("lstm", known, chosen), known, chosen, steps=9)
     evaluations = [record for record in trainer.records() if isinstance(record, Evaluation)]
     assert all(evaluation.best for evaluation in evaluations)
@@ -374,7 +374,7 @@ def test_evaluations_take_half_of_the_minutes_at_most(monkeypatch: pytest.Monkey
     plain, chosen = data(), settings(minutes=0.1, evaluations=1000)
     known = Data(
         plain.tables,
-        plain.representation,
+        plain.schema,
         plain.training,
         plain.validation[:0] if watching else plain.validation,
         {"test": plain.validation} if watching else {},
@@ -440,7 +440,7 @@ def test_the_optimiser_is_the_one_asked_for(name: str, kind: type[torch.optim.Op
     assert decays == ([0.25] if name == "adam" else [0.25, 0])
 
 
-def fields_by_rule(tokens: Representation, row: Rows) -> list[int]:
+def fields_by_rule(tokens: Schema, row: Rows) -> list[int]:
     """The fields of a row that count, by the rule of each representation, in words of its own."""
     if tokens.name == "notes":
         return [0, 1, 2, 3] if row[0] < tokens.sizes[0] - 2 else [0]
@@ -460,7 +460,8 @@ def attentive(chosen: Model, times: float = 6) -> Model:
 @with_and_without_window
 def test_the_batched_likelihood_is_that_of_a_plain_loop(trunk: str, kind: str, window: int) -> None:
     known = data(kind, lengths=(5, 40, CHUNK_ROWS + 88, 20, 2 * CHUNK_ROWS + 3, 1))
-    tokens, fields = known.representation, len(known.representation.sizes)
+    tokens, fields = known.schema, len(known.schema.sizes)
+    assert isinstance(tokens, Representation)
     chosen = attentive(model(trunk, known, settings(window=window)), times=4)  # with more, rounding alone shows
     pieces = np.array([5, 4, 0, 2, 1])
     result = score(chosen, known.tables, tokens, pieces)
@@ -490,7 +491,7 @@ def test_a_window_that_holds_every_piece_changes_nothing_and_a_shorter_one_does(
     known = data(kind, lengths=(40, 60, 30))
     none, whole, short, shorter = (
         score(
-            attentive(model(trunk, known, settings(window=window))), known.tables, known.representation, np.arange(3)
+            attentive(model(trunk, known, settings(window=window))), known.tables, known.schema, np.arange(3)
         ).nats_PF.sum(axis=1)
         for window in (0, 400, 24, 23)
     )
@@ -505,9 +506,9 @@ def test_a_window_that_holds_every_piece_changes_nothing_and_a_shorter_one_does(
 def test_the_company_a_piece_is_scored_in_changes_nothing(trunk: str, kind: str, window: int) -> None:
     known = data(kind, lengths=(5, 40, CHUNK_ROWS + 9, 1))
     chosen = attentive(model(trunk, known, settings(window=window)))
-    together = score(chosen, known.tables, known.representation, np.arange(4))
+    together = score(chosen, known.tables, known.schema, np.arange(4))
     for index in range(4):
-        alone = score(chosen, known.tables, known.representation, np.array([index]))
+        alone = score(chosen, known.tables, known.schema, np.array([index]))
         np.testing.assert_allclose(alone.nats_PF[0], together.nats_PF[index], rtol=1e-5)
 
 
@@ -516,9 +517,9 @@ def test_a_model_for_other_ids_is_refused_in_one_sentence() -> None:
     network = model("lstm", known, chosen)
     network.train()
     for tables, tokens in (
-        (data("study").tables, data("study").representation),
-        (data("notes in beats").tables, data("notes in beats").representation),
-        (Tables.of([np.full((3, 4), 300, np.int16)]), known.representation),
+        (data("study").tables, data("study").schema),
+        (data("notes in beats").tables, data("notes in beats").schema),
+        (Tables.of([np.full((3, 4), 300, np.int16)]), known.schema),
     ):
         with pytest.raises(CadenzaError, match="use the corpus and the representation it was made for") as refused:
             score(network, tables, tokens, np.arange(1))
@@ -529,7 +530,7 @@ def test_a_model_for_other_ids_is_refused_in_one_sentence() -> None:
 @every_table
 def test_baselines_agree_with_counting_by_hand(kind: str) -> None:
     known = data(kind)
-    tokens = known.representation
+    tokens = known.schema
     training, held_out = ([known.tables.piece(index) for index in part] for part in ((0, 1, 2), (3, 4)))
     nats, plain = np.zeros((2, len(tokens.sizes))), np.zeros((2, len(tokens.sizes)))
     for place, piece in enumerate(held_out):

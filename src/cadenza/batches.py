@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from cadenza.settings import AugmentSettings, BatchSettings
-from cadenza.tokens import Representation, Rows, Variation
+from cadenza.tokens import Rows, Schema, Variation
 
 ROWS_FILE, OFFSETS_FILE = "rows.npy", "offsets.npy"
 
@@ -85,24 +85,22 @@ def gather(tables: Tables, start_row: Rows, windows: Sequence[Window]) -> tuple[
     return rows_BTF, length_B
 
 
-def collate(
-    tables: Tables, representation: Representation, windows: Sequence[Window], vary: Change | None = None
-) -> Batch:
+def collate(tables: Tables, schema: Schema, windows: Sequence[Window], vary: Change | None = None) -> Batch:
     """The windows as padded tensors; `vary` changes them, what is read may then differ from what is predicted."""
-    rows_BTF, length_B = gather(tables, representation.start_row, windows)
+    rows_BTF, length_B = gather(tables, schema.start_row, windows)
     read_BTF = rows_BTF
     if vary is not None:
         read_BTF, rows_BTF = vary(rows_BTF)
     targets_BTF = rows_BTF[:, 1:]
     inside_BT = np.arange(targets_BTF.shape[1]) < length_B[:, None]
-    scored_BTF = inside_BT[..., None] & representation.scored(targets_BTF.reshape(-1, targets_BTF.shape[-1])).reshape(
+    scored_BTF = inside_BT[..., None] & schema.scored(targets_BTF.reshape(-1, targets_BTF.shape[-1])).reshape(
         targets_BTF.shape
     )
-    context_BTC = np.zeros((*inside_BT.shape, representation.context_width), dtype=np.float32)
-    if representation.context_width:
+    context_BTC = np.zeros((*inside_BT.shape, schema.context_width), dtype=np.float32)
+    if schema.context_width:
         for lane, (index, start, stop) in enumerate(windows):
-            piece = np.concatenate([representation.start_row[None], tables.piece(index)[:stop]])
-            context_BTC[lane, : stop - start] = representation.context(piece[:-1])[start:]
+            piece = np.concatenate([schema.start_row[None], tables.piece(index)[:stop]])
+            context_BTC[lane, : stop - start] = schema.context(piece[:-1])[start:]
     predicted_BTF = np.where(scored_BTF, targets_BTF, 0)
     return Batch(
         torch.from_numpy(read_BTF[:, :-1].astype(np.int64)),
@@ -180,11 +178,11 @@ class Augmentation:
 
 
 def augmentation(
-    tables: Tables, representation: Representation, pieces: npt.NDArray[np.int64], settings: AugmentSettings
+    tables: Tables, schema: Schema, pieces: npt.NDArray[np.int64], settings: AugmentSettings
 ) -> Augmentation:
     """As the settings ask and as these pieces allow."""
-    variation = representation.variation([tables.piece(index) for index in pieces.tolist()], settings)
-    return Augmentation(variation, settings.blank, representation.start_row)
+    variation = schema.variation([tables.piece(index) for index in pieces.tolist()], settings)
+    return Augmentation(variation, settings.blank, schema.start_row)
 
 
 def grown(step: int, ramp: int) -> float:
@@ -194,7 +192,7 @@ def grown(step: int, ramp: int) -> float:
 
 def training_batches(
     tables: Tables,
-    representation: Representation,
+    schema: Schema,
     pieces: npt.NDArray[np.int64],
     settings: BatchSettings,
     augment: AugmentSettings,
@@ -207,7 +205,7 @@ def training_batches(
     Over the first `ramp` steps the share of hidden ids grows from none to the whole.
     """
     lengths = tables.lengths(pieces)
-    change = augmentation(tables, representation, pieces, augment)
+    change = augmentation(tables, schema, pieces, augment)
     step, epoch = 0, 0
     while True:
         batches = epoch_windows(lengths, pieces, settings, np.random.default_rng([seed, epoch]))
@@ -215,6 +213,6 @@ def training_batches(
             if step + number >= first_step:
                 rng = np.random.default_rng([seed, epoch, 1 + number])
                 strength = grown(step + number, ramp)
-                yield collate(tables, representation, windows, partial(change, rng=rng, strength=strength))
+                yield collate(tables, schema, windows, partial(change, rng=rng, strength=strength))
         step += len(batches)
         epoch += 1

@@ -25,9 +25,9 @@ from cadenza.models import Model, build
 from cadenza.models import device as torch_device
 from cadenza.notes import TimeBase
 from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings
-from cadenza.tokens import Representation, representation
+from cadenza.tokens import Representation, Schema, representation
 
-FORMAT, VERSION = "cadenza-model", 3
+FORMAT, VERSION = "cadenza-model", 4
 SEEN = "cadenza.seen"
 """The name, among the weights, of the sketch of the music a model has seen."""
 
@@ -81,8 +81,8 @@ def check_opening(opening: tuple[tuple[int, ...], ...], sizes: tuple[int, ...]) 
             raise ValueError("impossible opening")
 
 
-def fresh_model(settings: ModelSettings, tokens: Representation, seed: int) -> Model:
-    return build(settings, tokens.sizes, tokens.context_width, seed, tokens.interval_field)
+def fresh_model(settings: ModelSettings, tokens: Schema, seed: int) -> Model:
+    return build(settings, tokens.sizes, tokens.context_width, seed, tokens.pitch_fields)
 
 
 def model_bytes(

@@ -24,7 +24,7 @@ from cadenza.batches import Tables, collate
 from cadenza.errors import CadenzaError
 from cadenza.models import Model
 from cadenza.records import Progress, outcome
-from cadenza.tokens import Representation, Rows
+from cadenza.tokens import Rows, Schema
 
 CHUNK_ROWS = 512
 LANES = 32
@@ -64,18 +64,18 @@ class Score:
     seconds_P: Floats
 
     @classmethod
-    def of(cls, representation: Representation, rows: Sequence[Rows], nats_PF: Floats, seconds_P: Floats | None = None) -> Score:  # fmt: skip
+    def of(cls, schema: Schema, rows: Sequence[Rows], nats_PF: Floats, seconds_P: Floats | None = None) -> Score:  # fmt: skip
         """The nats of pieces, with what these pieces ask of every model alike."""
-        count, fields = len(rows), len(representation.fields)
+        count, fields = len(rows), len(schema.fields)
         tokens_PF, grid_bits_PF = np.zeros((count, fields), np.int64), np.zeros((count, fields))
-        widths = [np.log2(representation.widths(f)) for f in range(fields)]
+        widths = [np.log2(schema.widths(f)) for f in range(fields)]
         for place, piece in enumerate(rows):
-            scored = representation.scored(piece)
+            scored = schema.scored(piece)
             tokens_PF[place] = scored.sum(axis=0)
             grid_bits_PF[place] = [widths[f][piece[scored[:, f], f]].sum() for f in range(fields)]
-        notes_P = np.array([representation.note_count(piece) for piece in rows], dtype=np.int64)
+        notes_P = np.array([schema.note_count(piece) for piece in rows], dtype=np.int64)
         seconds_P = np.full(count, math.nan) if seconds_P is None else np.asarray(seconds_P, dtype=np.float64)
-        return cls(representation.fields, nats_PF, tokens_PF, grid_bits_PF, notes_P, seconds_P)
+        return cls(schema.fields, nats_PF, tokens_PF, grid_bits_PF, notes_P, seconds_P)
 
     @property
     def bits_per_note(self) -> float:
@@ -166,39 +166,39 @@ def concatenate(scores: Sequence[Score]) -> Score:
     return Score(scores[0].fields, *map(np.concatenate, zip(*(score.columns for score in scores), strict=True)))
 
 
-def check_ids(model: Model, representation: Representation, rows: Sequence[Rows]) -> None:
+def check_ids(model: Model, schema: Schema, rows: Sequence[Rows]) -> None:
     """A model for other ids than those of the rows raises `CadenzaError`."""
     largest = np.max([piece.max(axis=0) for piece in rows if len(piece)], axis=0, initial=0)
-    if model.sizes != representation.sizes or (largest > model.sizes).any():
+    if model.sizes != schema.sizes or (largest > model.sizes).any():
         raise CadenzaError(
-            f"The model knows {' × '.join(map(str, model.sizes))} ids, the pieces are written with {' × '.join(map(str, np.maximum(largest, representation.sizes)))}; use the corpus and the representation it was made for."
+            f"The model knows {' × '.join(map(str, model.sizes))} ids, the pieces are written with {' × '.join(map(str, np.maximum(largest, schema.sizes)))}; use the corpus and the representation it was made for."
         )
 
 
 def score(
     model: Model,
     tables: Tables,
-    representation: Representation,
+    schema: Schema,
     pieces: npt.NDArray[np.int64],
     seconds_P: Floats | None = None,
 ) -> Score:
     """Score `pieces` (indices into `tables`); the model is left in the mode it was in."""
-    return outcome(scoring(model, tables, representation, pieces, seconds_P))
+    return outcome(scoring(model, tables, schema, pieces, seconds_P))
 
 
 @torch.inference_mode()
 def scoring(
     model: Model,
     tables: Tables,
-    representation: Representation,
+    schema: Schema,
     pieces: npt.NDArray[np.int64],
     seconds_P: Floats | None = None,
     doing: str = "scoring",
 ) -> Generator[Progress, None, Score]:
     """`score`, with progress in pieces."""
     rows = [tables.piece(int(index)) for index in pieces]
-    check_ids(model, representation, rows)
-    nats_PF = np.zeros((len(pieces), len(representation.sizes)))
+    check_ids(model, schema, rows)
+    nats_PF = np.zeros((len(pieces), len(schema.sizes)))
     was_training = model.training
     lengths = tables.lengths(pieces)
     by_length = np.argsort(-lengths, kind="stable")
@@ -207,28 +207,28 @@ def scoring(
         for first in range(0, len(pieces), LANES):
             yield Progress(doing, first, len(pieces))
             lanes = by_length[first : first + LANES]
-            nats_PF[lanes] = score_lanes(model, tables, representation, pieces[lanes], lengths[lanes])
+            nats_PF[lanes] = score_lanes(model, tables, schema, pieces[lanes], lengths[lanes])
     finally:
         model.train(was_training)
     yield Progress(doing, len(pieces), len(pieces))
-    return Score.of(representation, rows, nats_PF, seconds_P)
+    return Score.of(schema, rows, nats_PF, seconds_P)
 
 
 def score_lanes(
     model: Model,
     tables: Tables,
-    representation: Representation,
+    schema: Schema,
     pieces: npt.NDArray[np.int64],
     lengths: npt.NDArray[np.int64],
 ) -> Floats:
     """The nats of some pieces, side by side; shape (B, F)."""
     device = next(model.parameters()).device
     chunk = model.window or CHUNK_ROWS
-    nats_BF, state = np.zeros((len(pieces), len(representation.sizes))), None
+    nats_BF, state = np.zeros((len(pieces), len(schema.sizes))), None
     for start in range(0, int(lengths.max()), chunk):
         stops = np.minimum(start + chunk, lengths)
         windows = [(int(piece), min(start, int(stop)), int(stop)) for piece, stop in zip(pieces, stops, strict=True)]
-        batch = collate(tables, representation, windows).to(device)
+        batch = collate(tables, schema, windows).to(device)
         hidden_BTD, state = model(batch.ids_BTF, batch.context_BTC, None if model.window else state)
         nats_BTF = model.nats(hidden_BTD, batch.ids_BTF, batch.targets_BTF, batch.scored_BTF)
         nats_BF += nats_BTF.cpu().double().sum(dim=1).numpy()

@@ -32,7 +32,7 @@ from cadenza.likelihood import Score, check_ids, score
 from cadenza.models import Model
 from cadenza.records import Evaluation, Step
 from cadenza.settings import Settings, TrainSettings
-from cadenza.tokens import Representation
+from cadenza.tokens import Schema
 
 WARM_UP_SHARE, FINAL_SHARE = 0.02, 0.02
 MEASURED_STEPS, UNMEASURED_STEPS, MEASURED_SHARE = 20, 5, 0.1
@@ -56,7 +56,7 @@ class Data:
     """
 
     tables: Tables
-    representation: Representation
+    schema: Schema
     training: Pieces
     validation: Pieces
     watched: Mapping[str, Pieces] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Trainer:
 
     def __init__(self, model: Model, data: Data, settings: Settings, steps: int, last: int = 0) -> None:
         """`last` is the step to stop after, on a schedule of `steps`; 0 goes to its end."""
-        check_ids(model, data.representation, [data.tables.rows])
+        check_ids(model, data.schema, [data.tables.rows])
         self.model, self.data, self.settings, self.steps = model, data, settings, steps
         self.last = last or steps
         self.ramp = steps if settings.train.ramp else 0
@@ -117,7 +117,7 @@ class Trainer:
         self._follow()
         self.step += 1
         scored = batch.scored_BTF.any(-1)
-        notes = self.data.representation.note_count(batch.targets_BTF[scored].numpy())
+        notes = self.data.schema.note_count(batch.targets_BTF[scored].numpy())
         return Step(self.step, nats / math.log(2) / max(notes, 1), notes, rate)
 
     def _backward(self, batch: Batch) -> float:
@@ -145,9 +145,7 @@ class Trainer:
         data = self.data
         parts = {VALIDATION: data.validation, **data.watched}
         self.scores = scores = {
-            part: score(self.average, data.tables, data.representation, pieces)
-            for part, pieces in parts.items()
-            if len(pieces)
+            part: score(self.average, data.tables, data.schema, pieces) for part, pieces in parts.items() if len(pieces)
         }
         bits = scores[VALIDATION].bits_per_note if VALIDATION in scores else math.nan
         best = bits < self.best_bits or VALIDATION not in scores
@@ -225,7 +223,7 @@ def stream(data: Data, settings: Settings, first_step: int = 0, ramp: int = 0) -
     """The training batches of these settings, from a step on, as `training_batches` has them."""
     return training_batches(
         data.tables,
-        data.representation,
+        data.schema,
         data.training,
         settings.batches,
         settings.augment,

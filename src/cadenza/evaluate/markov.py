@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from cadenza.evaluate.views import LAGS, Columns, Counts, Integers, Symbol, Tally, View
 from cadenza.records import Progress, outcome
-from cadenza.tokens import Representation, Rows
+from cadenza.tokens import Rows, Schema
 
 MOST_VIEWS = 16
 """Of one field; the first is the frequencies alone."""
@@ -91,14 +91,14 @@ class FieldModel:
 class MarkovModel:
     """One model per field."""
 
-    representation: Representation
+    schema: Schema
     by_field: tuple[FieldModel, ...]
 
     def nats(self, pieces: Sequence[Rows]) -> Floats:
         """Nats of the scored ids, shape (P, F)."""
         found = np.zeros((len(pieces), len(self.by_field)))
         for f, model in enumerate(self.by_field):
-            columns = Columns(self.representation, pieces, f)
+            columns = Columns(self.schema, pieces, f)
             found[:, f] = np.bincount(columns.piece, -np.log(model.probabilities(columns)), minlength=len(pieces))
         return found
 
@@ -106,19 +106,19 @@ class MarkovModel:
         """The same views and weights, with the counts of other pieces."""
         models = []
         for f, model in enumerate(self.by_field):
-            columns = Columns(self.representation, training, f)
+            columns = Columns(self.schema, training, f)
             models.append(FieldModel(tuple((Tally(tally.view, columns), weights) for tally, weights in model.ladder)))
-        return MarkovModel(self.representation, tuple(models))
+        return MarkovModel(self.schema, tuple(models))
 
     @property
     def views(self) -> dict[str, list[View]]:
-        names = self.representation.fields
+        names = self.schema.fields
         return {name: [tally.view for tally, _ in model.ladder] for name, model in zip(names, self.by_field, strict=True)}  # fmt: skip
 
     @property
     def orders(self) -> dict[str, int]:
         """How many notes back the prediction of each field looks."""
-        return {name: max(reach(view, self.representation.fields.index(name)) for view in views) for name, views in self.views.items()}  # fmt: skip
+        return {name: max(reach(view, self.schema.fields.index(name)) for view in views) for name, views in self.views.items()}  # fmt: skip
 
 
 def reach(view: View, f: int) -> int:
@@ -127,26 +127,26 @@ def reach(view: View, f: int) -> int:
     return max([int(view.steps), *lags])
 
 
-def fit(representation: Representation, training: Sequence[Rows], validation: Sequence[Rows] = ()) -> MarkovModel:
+def fit(schema: Schema, training: Sequence[Rows], validation: Sequence[Rows] = ()) -> MarkovModel:
     """Count the training pieces; choose views and weights on the validation pieces alone."""
-    return outcome(fitting(representation, training, validation))
+    return outcome(fitting(schema, training, validation))
 
 
 def fitting(
-    representation: Representation, training: Sequence[Rows], validation: Sequence[Rows] = ()
+    schema: Schema, training: Sequence[Rows], validation: Sequence[Rows] = ()
 ) -> Generator[Progress, None, MarkovModel]:
     """`fit`, field by field."""
     some = sample_pieces(training)
     models = []
-    for f, name in enumerate(representation.fields):
-        yield Progress(f"counting contexts of {name}", f, len(representation.fields))
-        whole, held = (Columns(representation, pieces, f) for pieces in (training, validation))
+    for f, name in enumerate(schema.fields):
+        yield Progress(f"counting contexts of {name}", f, len(schema.fields))
+        whole, held = (Columns(schema, pieces, f) for pieces in (training, validation))
         views = plain_views(f)
         if len(held):
-            views = choose_views(whole if len(some) == len(training) else Columns(representation, some, f), held)
+            views = choose_views(whole if len(some) == len(training) else Columns(schema, some, f), held)
         models.append(FieldModel(tuple(weighted(views, whole, held))))
     yield Progress(f"counting contexts of {name}", len(models), len(models))
-    return MarkovModel(representation, tuple(models))
+    return MarkovModel(schema, tuple(models))
 
 
 def sample_pieces(training: Sequence[Rows]) -> Sequence[Rows]:

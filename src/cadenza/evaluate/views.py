@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.tokens import Representation, Rows
+from cadenza.tokens import Rows, Schema
 
 LAGS = 8
 """How many notes back a view may look."""
@@ -47,13 +47,13 @@ class Counts(NamedTuple):
 class Columns:
     """The scored ids of field `f` of many pieces, with the ids around them; before a piece lie its start ids."""
 
-    def __init__(self, representation: Representation, pieces: Sequence[Rows], f: int) -> None:
-        before = np.tile(representation.start_row, (LAGS + 1, 1))
+    def __init__(self, schema: Schema, pieces: Sequence[Rows], f: int) -> None:
+        before = np.tile(schema.start_row, (LAGS + 1, 1))
         lengths = np.array([len(piece) for piece in pieces], dtype=np.int64)
         self.rows = np.concatenate([before[:0], *(part for piece in pieces for part in (before, piece))])
         at = np.arange(lengths.sum()) + np.repeat((LAGS + 1) * np.arange(1, len(pieces) + 1), lengths)
-        scored = representation.scored(self.rows[at])[:, f]
-        self.f, self.size, self.at = f, representation.sizes[f], at[scored]
+        scored = schema.scored(self.rows[at])[:, f]
+        self.f, self.size, self.at = f, schema.sizes[f], at[scored]
         self.piece = np.repeat(np.arange(len(pieces)), lengths)[scored]
         self.ids_E = self.column(Symbol(0, f))
         self.last_E = self.column(Symbol(1, f))

@@ -28,15 +28,15 @@ def build(
     sizes: tuple[int, ...],
     context_width: int,
     seed: int = 0,
-    interval_field: int | None = None,
+    pitch_fields: tuple[int, ...] = (),
 ) -> Model:
     """A model with fresh weights, the same for the same seed; the global generator is left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         make_trunk, make_heads = MODELS[settings.trunk]
-        f = interval_field if make_heads.know_intervals else None
-        trunk = make_trunk(settings, sizes if f is None else (*sizes, interval_count(sizes[f])), context_width)
-        heads = make_heads(sizes, settings.width, settings.dropout, f)
+        pitches = pitch_fields if make_heads.know_intervals else ()
+        trunk = make_trunk(settings, (*sizes, *(interval_count(sizes[f]) for f in pitches)), context_width)
+        heads = make_heads(sizes, settings.width, settings.dropout, pitches)
         return Model(trunk, heads, sizes, 0 if trunk.bounded else settings.window)
 
 

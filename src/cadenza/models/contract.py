@@ -3,14 +3,16 @@
 Shapes: B pieces, T rows, F fields, C context columns, D hidden width, V ids of a field.
 The trunk's hidden state at row t predicts row t + 1. Row -1 is the representation's start row.
 
-One field may be read and predicted as an *interval* as well, the difference of its id from the one in the
-row before (Conklin & Witten, 1995): what is learned in one key then holds in every key.
+Fields that hold pitches are read and predicted as *intervals* as well, differences of ids (Conklin & Witten, 1995):
+from the same field in the row before, and from the pitches before it in its row. What is learned in one key then
+holds in every key.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from itertools import combinations, takewhile
 from typing import Any
 
 import torch
@@ -57,12 +59,14 @@ class Dropout(nn.Module):
 
 
 class RowEmbedding(nn.Module):
-    """The sum of one embedding per field (start ids included) and a projection of the context."""
+    """The sum of one embedding per field (start ids included) and of one per column of the context, as large at first."""
 
     def __init__(self, sizes: Sequence[int], context_width: int, width: int) -> None:
         super().__init__()
         self.fields = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes)
         self.context = nn.Linear(context_width, width, bias=False) if context_width else None
+        if self.context is not None:  # heard from the start beside the embeddings
+            nn.init.normal_(self.context.weight)
 
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor) -> Tensor:
         embedded_BTD = torch.stack([table(ids_BTF[..., f]) for f, table in enumerate(self.fields)]).sum(0)
@@ -72,12 +76,12 @@ class RowEmbedding(nn.Module):
 class Heads(nn.Module, ABC):
     """Predict the fields of a row in order, each given the fields before it in that row.
 
-    They are made of the sizes of the fields, the width of the trunk, a share of dropout and the interval
-    field, if any; heads that do not `know_intervals` are given none.
+    They are made of the sizes of the fields, the width of the trunk, a share of dropout and the pitch
+    fields; heads that do not `know_intervals` are given none.
     """
 
     know_intervals = True
-    interval_field: int | None
+    pitch_fields: tuple[int, ...]
 
     @abstractmethod
     def field(self, f: int, hidden: Tensor, before: Tensor, row: Tensor) -> Tensor:
@@ -91,18 +95,18 @@ class Heads(nn.Module, ABC):
 class FieldHeads(Heads):
     """logits_f = out_f(h_f), h_f = gelu(in_f(hidden) + sum over g < f of embedding_g(id_g)).
 
-    In the interval field, the logits of intervals add to those of the ids that they lead to.
+    In a pitch field, the logits of melodic and harmonic intervals add to those of the ids that they lead to.
     """
 
-    def __init__(self, sizes: Sequence[int], width: int, dropout: float, interval_field: int | None) -> None:
+    def __init__(self, sizes: Sequence[int], width: int, dropout: float, pitch_fields: Sequence[int]) -> None:
         super().__init__()
-        self.interval_field = interval_field
+        self.pitch_fields = tuple(pitch_fields)
         self.enter = nn.ModuleList(nn.Linear(width, width) for _ in sizes)
         self.given = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes[:-1])
         self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
         self.dropout = Dropout(dropout)
-        if interval_field is not None:
-            self.intervals = nn.Linear(width, interval_count(sizes[interval_field]))
+        self.melodic = nn.ModuleDict({str(f): nn.Linear(width, interval_count(sizes[f])) for f in pitch_fields})
+        self.harmonic = nn.ModuleDict({f"{g}-{f}": nn.Linear(width, interval_count(sizes[f])) for g, f in combinations(pitch_fields, 2)})  # fmt: skip
 
     def field(self, f: int, hidden: Tensor, before: Tensor, row: Tensor) -> Tensor:
         mixed = self.enter[f](hidden)
@@ -110,7 +114,12 @@ class FieldHeads(Heads):
             mixed = mixed + self.given[g](row[..., g])
         mixed = self.dropout(functional.gelu(mixed))
         logits = self.leave[f](mixed)
-        return logits if f != self.interval_field else logits + from_here(self.intervals(mixed), before[..., f])
+        if f not in self.pitch_fields:
+            return logits
+        logits = logits + from_here(self.melodic[str(f)](mixed), before[..., f])
+        for g in takewhile(f.__gt__, self.pitch_fields):
+            logits = logits + from_here(self.harmonic[f"{g}-{f}"](mixed), row[..., g])
+        return logits
 
 
 def interval_count(size: int) -> int:
@@ -136,7 +145,7 @@ class Model(nn.Module):
     """A trunk with heads; `sizes` are the predictable ids of each field.
 
     A model with a `window` is to be read from a blank state, at most that many rows at a time; 0 has
-    no such bound. The trunk reads the intervals of the heads' interval field as one field more.
+    no such bound. The trunk reads the melodic intervals of the heads' pitch fields as further fields.
     """
 
     def __init__(self, trunk: Trunk, heads: Heads, sizes: Sequence[int], window: int = 0) -> None:
@@ -147,14 +156,21 @@ class Model(nn.Module):
         self.heads = heads
 
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State = None) -> tuple[Tensor, State]:
-        f = self.heads.interval_field
-        if f is None:
+        pitches = list(self.heads.pitch_fields)
+        if not pitches:
             return self.trunk(ids_BTF, context_BTC, state)
-        before_B1, state = (torch.full_like(ids_BTF[:, :1, f], self.sizes[f]), None) if state is None else state
-        intervals_BT = intervals(ids_BTF[..., f], before_B1, self.sizes[f])
-        read_BTG = torch.cat([ids_BTF, intervals_BT[..., None]], dim=-1)
-        hidden_BTD, state = self.trunk(read_BTG, context_BTC, state)
-        return hidden_BTD, (ids_BTF[:, -1:, f], state)
+        before_BP, state = (
+            (ids_BTF.new_tensor(self.sizes)[pitches].expand(len(ids_BTF), -1), None) if state is None else state
+        )
+        read = [
+            ids_BTF,
+            *(
+                intervals(ids_BTF[..., f], before_BP[:, place, None], self.sizes[f])[..., None]
+                for place, f in enumerate(pitches)
+            ),
+        ]
+        hidden_BTD, state = self.trunk(torch.cat(read, dim=-1), context_BTC, state)
+        return hidden_BTD, (ids_BTF[:, -1, pitches], state)
 
     def drop(self, strength: float) -> None:
         """Have every `Dropout` drop this part of its share from now on."""

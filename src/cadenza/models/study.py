@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from cadenza.models.contract import Dropout, Heads, RowEmbedding, State, Trunk
-from cadenza.models.lstm import drop_between
+from cadenza.models.lstm import drop_between, through
 from cadenza.settings import ModelSettings
 
 
@@ -27,18 +27,18 @@ class StudyTrunk(Trunk):
 
     def forward(self, ids_BTF: Tensor, context_BTC: Tensor, state: State) -> tuple[Tensor, State]:
         drop_between(self.layers, self.dropout)
-        hidden_BTD, state = self.layers(self.embed(ids_BTF, context_BTC), state)
+        hidden_BTD, state = through(self.layers, self.embed(ids_BTF, context_BTC), state)
         return self.dropout(hidden_BTD), state
 
 
 class LinearHeads(Heads):
-    """logits_f = out_f(hidden + sum over g < f of embedding_g(id_g)); no field is an interval."""
+    """logits_f = out_f(hidden + sum over g < f of embedding_g(id_g)); no intervals."""
 
     know_intervals = False
 
-    def __init__(self, sizes: Sequence[int], width: int, dropout: float, interval_field: int | None) -> None:  # noqa: ARG002
+    def __init__(self, sizes: Sequence[int], width: int, dropout: float, pitch_fields: Sequence[int]) -> None:  # noqa: ARG002
         super().__init__()
-        self.interval_field = interval_field
+        self.pitch_fields = tuple(pitch_fields)
         self.given = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes[:-1])
         self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
 

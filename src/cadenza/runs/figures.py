@@ -51,8 +51,8 @@ def score_parts(run: Run) -> Iterator[Record]:
         "fine_tuned": (run.folder / INIT).exists() and load_improviser(run.folder / INIT).seen is None,
         "lossy": improviser.facts.losses,
         "held_out": VALIDATION if len(data.validation) and not len(test) else TEST,
-        "unit": data.representation.unit,
-        "resolution": data.representation.resolution,
+        "unit": data.schema.unit,
+        "resolution": improviser.representation.resolution,
         "markov_orders": baseline.orders,
         "folds": run.folds(),
     }
@@ -76,14 +76,14 @@ def score_parts(run: Run) -> Iterator[Record]:
 def fit_markov(data: Data) -> Generator[Progress, None, MarkovModel]:
     """The Markov model of the training pieces, chosen on the validation pieces if there are any."""
     training, validation = (rows_of(data, part) for part in (data.training, data.validation))
-    return (yield from markov.fitting(data.representation, training, validation))
+    return (yield from markov.fitting(data.schema, training, validation))
 
 
 def score_models(
     model: Model, baseline: MarkovModel, data: Data, pieces: Pieces, entries: Sequence[Entry], part: str
 ) -> Generator[Progress, None, dict[str, Score]]:
     """What the network and the baselines make of `pieces`; weights that are not numbers raise `CadenzaError`."""
-    tokens, seconds = data.representation, np.array([entry.length_seconds for entry in entries])
+    tokens, seconds = data.schema, np.array([entry.length_seconds for entry in entries])
     network = yield from scoring(model, data.tables, tokens, pieces, seconds, f"scoring {part}")
     if not math.isfinite(network.bits_per_note):
         raise CadenzaError("The model's weights are not numbers; train it again with a lower train.learning_rate.")
@@ -112,7 +112,7 @@ def fold_baseline(run: Run, kept: Sequence[Entry], fold: int) -> Generator[Progr
     chosen_on = [index for index in data.training if run.folds() > 2 and kept[index].fold == following]
     counted = [index for index in data.training if index not in chosen_on]
     pieces = (rows_of(data, np.array(part, dtype=np.int64)) for part in (counted, chosen_on))
-    baseline = yield from markov.fitting(data.representation, *pieces)
+    baseline = yield from markov.fitting(data.schema, *pieces)
     return baseline.recounted(rows_of(data, data.training)) if chosen_on else baseline
 
 
@@ -124,7 +124,7 @@ def score_baselines(
     baseline: MarkovModel, data: Data, pieces: Pieces, seconds: npt.NDArray[np.float64]
 ) -> dict[str, Score]:
     """What the models without a network make of `pieces`."""
-    tokens, rows, training = data.representation, rows_of(data, pieces), rows_of(data, data.training)
+    tokens, rows, training = data.schema, rows_of(data, pieces), rows_of(data, data.training)
     nats = {
         MARKOV: baseline.nats(rows),
         UNIGRAM: unigram(tokens, training, rows),

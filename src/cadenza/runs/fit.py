@@ -48,7 +48,7 @@ def train_on(run: Run, course: Course) -> Iterator[Record]:
     """Train along a course, saving the last state and the best model after every evaluation."""
     settings = run.settings()
     torch.set_num_threads(settings.train.threads)
-    model = fresh_model(settings.model, course.data.representation, settings.train.seed)
+    model = fresh_model(settings.model, course.data.schema, settings.train.seed)
     if (run.folder / INIT).exists():
         model.load_state_dict(load_improviser(run.folder / INIT).model.state_dict())
         settings = gentler(settings)

@@ -73,7 +73,7 @@ def held_out_score(run: Run, fold: int, seconds: npt.NDArray[np.float64] | None 
     line = next(line for line in evaluations(run, fold) if line["step"] == step)
     data = run.fold_data(fold)
     rows = [data.tables.piece(int(index)) for index in data.validation]
-    return Score.of(data.representation, rows, np.array(line["nats"]), seconds)
+    return Score.of(data.schema, rows, np.array(line["nats"]), seconds)
 
 
 def mean_log(run: Run) -> list[dict[str, Any]]:

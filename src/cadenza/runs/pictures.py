@@ -51,7 +51,7 @@ class Drawn:
 def pictures(run: Run) -> Iterator[Drawn]:
     """All pictures that make sense for this run, the learning curve first."""
     data, samples = run.data(), run.samples()
-    tokens = data.representation
+    tokens = run.representation()
     tables = [data.tables.piece(int(index)) for index in data.training]
     settings, training = run.settings(), [piece for piece, _ in run.pieces(TRAIN)]
     improvised = [midi.read(run.folder / SAMPLES / f"{sample['name']}.mid", ALL) for sample in samples]
@@ -141,7 +141,7 @@ def temperatures(run: Run, samples: Sequence[dict[str, Any]], stem: str) -> Draw
     rows = int(np.median([sample["rows"] for sample in samples]))
     header = Header("", facts.base, facts.tempo, facts.meter)
     tables = [data.tables.piece(int(index))[:rows] for index in pieces_of(kept, part)[:REFERENCE_PIECES]]
-    tokens = data.representation
+    tokens = run.representation()
     measured = [variety(tokens, table, tokens.decode(table, header)) for table in tables]
     human = {key: np.percentile([one[key] for one in measured], MIDDLE).tolist() for key in LABELS}
     caption = f"Every dot is an improvised piece: what a higher temperature does to its variety. The middle nine tenths of the {NAMES[part]}, cut to the length of a usual improvised one, lie in the band."

@@ -70,7 +70,7 @@ def freeze(
     corpus = replace(corpus, entries=split_pieces(corpus.entries, settings.corpus, settings.train.seed, known))
     tables = Tables.of(rows)
     data = data_of(tables, tokens, corpus.kept, settings)
-    facts = facts_of(corpus, data, settings, parent)
+    facts = facts_of(corpus, tokens, data, settings, parent)
     yield from describe(corpus, facts, settings)
     yield from count_unknown(corpus, tokens)
     yield from warn(data, corpus.kept)
@@ -189,7 +189,9 @@ def adopt(settings: Settings, parent: Improviser) -> Settings:
     return validate(values)
 
 
-def facts_of(corpus: Corpus, data: Data, settings: Settings, parent: Improviser | None) -> Facts:
+def facts_of(
+    corpus: Corpus, tokens: Representation, data: Data, settings: Settings, parent: Improviser | None
+) -> Facts:
     """What the training pieces fix; a parent's pitch range stays open to the child."""
     training = [piece for piece, entry in zip(corpus.pieces, corpus.kept, strict=True) if entry.split == TRAIN]
     pitches = np.concatenate([piece.pitch for piece in training])
@@ -205,15 +207,15 @@ def facts_of(corpus: Corpus, data: Data, settings: Settings, parent: Improviser 
         meter=Counter(piece.header.meter for piece in training).most_common(1)[0][0],
         lowest=lowest,
         highest=highest,
-        vocabulary=data.representation.vocabulary,
-        opening=opening_of(data, settings),
-        losses=data.representation.losses(corpus.pieces),
+        vocabulary=tokens.vocabulary,
+        opening=opening_of(tokens, data, settings),
+        losses=tokens.losses(corpus.pieces),
     )
 
 
-def opening_of(data: Data, settings: Settings) -> tuple[tuple[int, ...], ...]:
+def opening_of(tokens: Representation, data: Data, settings: Settings) -> tuple[tuple[int, ...], ...]:
     """The first rows of the first training piece, as many as `sample.opening`, without its end."""
-    ends = data.representation.grammar().ends
+    ends = tokens.grammar().ends
     rows = data.tables.piece(int(data.training[0]))[: settings.sample.opening]
     return tuple(tuple(row.tolist()) for row in rows if not ends(row))
 

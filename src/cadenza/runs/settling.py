@@ -38,7 +38,7 @@ def settle(settings: Settings, data: Data, works: int, trainings: int) -> Genera
     where = device(settings.train.device)
     precision = fast_precision(where) if settings.train.precision == "auto" else settings.train.precision
     settings = with_values(settings, "train", threads=torch.get_num_threads(), precision=precision)
-    model = fresh_model(settings.model, data.representation, settings.train.seed).to(where)
+    model = fresh_model(settings.model, data.schema, settings.train.seed).to(where)
     weights = sum(parameter.numel() for parameter in model.parameters())
     if where.type == "cpu":
         check_memory(settings, weights)
@@ -58,7 +58,7 @@ def settle(settings: Settings, data: Data, works: int, trainings: int) -> Genera
     if settings.train.epochs:
         yield Said(in_full(settings, data))
     reads = reads_of_a_work(data, settings, works)
-    varied = data.representation.variation([data.tables.piece(int(data.training[0]))], settings.augment) is not None
+    varied = data.schema.variation([data.tables.piece(int(data.training[0]))], settings.augment) is not None
     found_so = against_overfitting(settings, reads)
     yield Said(measures(settings, found_so, reads, varied))
     if reads < 1:

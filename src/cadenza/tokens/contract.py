@@ -1,4 +1,4 @@
-"""What every representation is: notes to a table of ids and back, with a grammar.
+"""What every representation is: a schema of ids that can be learned, and notes to a table of them and back.
 
 A piece becomes int16 ids of shape (N rows, F fields). Field f has the ids 0…`sizes[f]` - 1; its start
 id, `sizes[f]`, stands for "before the piece" and fills what a row leaves unsaid.
@@ -46,32 +46,23 @@ class Grammar(Protocol):
         """Whether the row is complete though later fields are still open."""
 
 
-class Representation(ABC):
-    """One way to write notes as ids, on one time base.
+class Schema(ABC):
+    """What a table means to whoever learns it or scores it: its fields, and which of their ids count.
 
-    `vocabulary` names the ids where the corpus decides them and is empty elsewhere; `unit` is what a
-    scored id is called.
+    `unit` is what a scored id is called.
     """
 
     name: str
     unit: str
     fields: tuple[str, ...]
-    interval_field: int | None = None
-    """The field whose ids are also known by their difference from the row before, if any."""
+    pitch_fields: tuple[int, ...] = ()
+    """The fields that hold pitches, of one size: their ids are also known by their intervals."""
     context_width = 0
     """Columns of `context`."""
 
-    def __init__(self, base: TimeBase, sizes: tuple[int, ...], vocabulary: Sequence[str] = ()) -> None:
-        self.base, self.sizes, self.vocabulary = base, sizes, tuple(vocabulary)
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self.sizes = sizes
         self.start_row: Rows = np.array(sizes, dtype=np.int16)
-
-    @abstractmethod
-    def encode(self, notes: Notes, end: bool = True) -> Rows:
-        """Ids of shape (N, F); a row that means the end comes last where there is one and `end` asks for it."""
-
-    @abstractmethod
-    def decode(self, rows: Rows, header: Header | None = None) -> Notes:
-        """Notes of rows, whatever these hold."""
 
     @abstractmethod
     def scored(self, rows: Rows) -> Mask:
@@ -80,6 +71,37 @@ class Representation(ABC):
     @abstractmethod
     def note_count(self, rows: Rows) -> int:
         """How many notes the rows write."""
+
+    def variation(self, pieces: Sequence[Rows], settings: AugmentSettings) -> Variation | None:  # noqa: ARG002
+        """What makes other rows of training windows, fit for these pieces; None where there is nothing of the kind."""
+        return None
+
+    def widths(self, field: int) -> Widths:
+        """How wide the bin of each id is, in units of the common grid, shape (V,); 1 for what is no time."""
+        return np.ones(self.sizes[field])
+
+    def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:  # noqa: ARG002
+        """What follows from the rows and the clock before them (steps), given to the model; shape (N, 0): nothing."""
+        return np.empty((len(rows), self.context_width), dtype=np.float32)
+
+
+class Representation(Schema):
+    """One way to write notes as ids, on one time base.
+
+    `vocabulary` names the ids where the corpus decides them and is empty elsewhere.
+    """
+
+    def __init__(self, base: TimeBase, sizes: tuple[int, ...], vocabulary: Sequence[str] = ()) -> None:
+        super().__init__(sizes)
+        self.base, self.vocabulary = base, tuple(vocabulary)
+
+    @abstractmethod
+    def encode(self, notes: Notes, end: bool = True) -> Rows:
+        """Ids of shape (N, F); a row that means the end comes last where there is one and `end` asks for it."""
+
+    @abstractmethod
+    def decode(self, rows: Rows, header: Header | None = None) -> Notes:
+        """Notes of rows, whatever these hold."""
 
     @abstractmethod
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
@@ -93,10 +115,6 @@ class Representation(ABC):
     def id_name(self, field: int, id: int) -> str:  # noqa: A002
         """An id in words, for pictures and messages."""
 
-    def variation(self, pieces: Sequence[Rows], settings: AugmentSettings) -> Variation | None:  # noqa: ARG002
-        """What makes other rows of training windows, fit for these pieces; None where there is nothing of the kind."""
-        return None
-
     @property
     def resolution(self) -> str:
         """The common grid on which likelihoods of different bins compare: 10 ms, or a step of the beat."""
@@ -106,14 +124,6 @@ class Representation(ABC):
     def units_per_step(self) -> float:
         """Units of `resolution` in a step of the time base."""
         return 100 / self.base.steps if self.base.unit == "seconds" else 1.0
-
-    def widths(self, field: int) -> Widths:
-        """How wide the bin of each id is, in units of `resolution`, shape (V,); 1 for what is no time."""
-        return np.ones(self.sizes[field])
-
-    def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:  # noqa: ARG002
-        """What follows from the rows and the clock before them (steps), given to the model; shape (N, 0): nothing."""
-        return np.empty((len(rows), self.context_width), dtype=np.float32)
 
     def observed(self, rows: Rows) -> tuple[str, ...]:  # noqa: ARG002
         """The vocabulary that a corpus with these rows needs."""

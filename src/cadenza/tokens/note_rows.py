@@ -48,7 +48,7 @@ class NoteRows(Representation):
     name = "notes"
     unit = "token"
     fields = ("shift", "pitch", "duration", "velocity")
-    interval_field = PITCH
+    pitch_fields = (PITCH,)
 
     def __init__(self, base: TimeBase) -> None:
         self.shifts = time_values(base, first=0)
