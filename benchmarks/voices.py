@@ -59,8 +59,8 @@ def read_voices(path: Path) -> dict[str, list[Voices]]:
             stored = {part: objects(parts, name) for part, name in NAMES.items()}
     except KeyError as error:
         raise CadenzaError(f"{path}: {error.args[0]}; this family has {', '.join(NAMES.values())}.") from None
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise CadenzaError(f"{path}: not a file of voices ({str(error).splitlines()[0]}); copy it again.") from None
+    except Exception as error:  # a damaged pickle can raise anything
+        raise CadenzaError(f"{path}: not a file of voices ({(str(error) or 'cut off').splitlines()[0]}); copy it again.") from None  # fmt: skip
     return {part: list(checked(path, NAMES[part], pieces)) for part, pieces in stored.items()}
 
 
@@ -71,7 +71,7 @@ def objects(parts: zipfile.ZipFile, name: str) -> Any:
         _, _, dtype = np.lib.format.read_array_header_1_0(file)
         if not dtype.hasobject:
             raise ValueError(f"{name} is no list of pieces")
-        return ArraysOnly(file, encoding="latin1").load()
+        return np.atleast_1d(ArraysOnly(file, encoding="latin1").load())
 
 
 def checked(path: Path, part: str, pieces: Any) -> Iterator[Voices]:
@@ -86,7 +86,7 @@ def checked(path: Path, part: str, pieces: Any) -> Iterator[Voices]:
             raise CadenzaError(f"{place}: not a table of pitches; copy the file again.") from None
         if pitches.ndim != 2 or pitches.shape[1] != len(VOICES):
             raise CadenzaError(f"{place}: not four voices but {' × '.join(map(str, pitches.shape)) or 'a number'}; this family has sixteenths × 4.")  # fmt: skip
-        sounds = pitches >= 0
+        sounds = pitches != -1
         if not sounds.any():
             raise CadenzaError(f"{place}: nothing sounds in its {len(pitches)} sixteenths; leave it out of the set.")
         wrong = np.argwhere(sounds & ((pitches < LOWEST) | (pitches > HIGHEST) | (pitches % 1 != 0)))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from cadenza.errors import CadenzaError
-from cadenza.models import MODELS, Model, build
+from cadenza.models import MODELS, Model, build, lstm
 from cadenza.models.contract import Dropout, from_here, intervals
 from cadenza.models.transformer import attend
 from cadenza.presets import build as build_settings
@@ -249,3 +249,14 @@ def test_a_transformer_without_a_window_or_with_half_a_head_is_refused() -> None
         with pytest.raises(CadenzaError, match=f"^model: .*{said}") as refused:
             validate({"model": model})
         assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("trunk", ["lstm", "study"])
+def test_an_lstm_stays_in_float32_where_there_is_no_other(trunk: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(trunk, "rows")
+    ids, context = rows("rows", 2, 20)
+    wanted, _ = model(ids, context)
+    monkeypatch.setattr(lstm, "low_precision_here", lambda: False)
+    with torch.autocast("cpu", torch.bfloat16):
+        found, _ = model(ids, context)
+    assert torch.equal(found, wanted)

@@ -160,6 +160,8 @@ BAD_NPZ = [
     ({"train": objects(CHORALE[:, :3])[0]}, "train, piece 1: not four voices but 4 × 3"),
     ({"valid": objects(np.full((3, 4), np.nan))[0]}, "valid, piece 1: nothing sounds in its 3 sixteenths"),
     ({"test": objects(CHORALE, CHORALE + 12)[0]}, "test, piece 2, sixteenth 1, soprano: pitch 84 is none of 36 to 81"),
+    ({"test": objects(CHORALE - 40)[0]}, "sixteenth 1, soprano: pitch 32 is none of"),
+    ({"train": objects(np.where(CHORALE < 0, -5, CHORALE))[0]}, "sixteenth 4, bass: pitch -5 is none of"),
     ({"train": objects(CHORALE + 0.5)[0]}, "pitch 72.5 is none of"),
     ({"train": objects("abc")[0]}, "train, piece 1: not a table of pitches"),
     ({"train": np.empty(0, dtype=object)}, "train: no pieces"),

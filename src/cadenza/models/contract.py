@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from itertools import combinations, takewhile
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -117,7 +117,7 @@ class FieldHeads(Heads):
         if f not in self.pitch_fields:
             return logits
         logits = logits + from_here(self.melodic[str(f)](mixed), before[..., f])
-        for g in takewhile(f.__gt__, self.pitch_fields):
+        for g in (earlier for earlier in self.pitch_fields if earlier < f):
             logits = logits + from_here(self.harmonic[f"{g}-{f}"](mixed), row[..., g])
         return logits
 
