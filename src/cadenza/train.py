@@ -35,7 +35,9 @@ from cadenza.settings import Settings, TrainSettings
 from cadenza.tokens import Schema
 
 WARM_UP_SHARE, FINAL_SHARE = 0.02, 0.02
-MEASURED_STEPS, UNMEASURED_STEPS, MEASURED_SHARE = 20, 5, 0.1
+MEASURED_STEPS, UNMEASURED_STEPS = 20, 5
+MEASURED_SHARE, MEASURED_SECONDS = 0.1, 5.0
+"""The longest that measuring the speed may take: of the minutes, and in any case."""
 SUSTAINED = 0.85
 """Of the speed of the first seconds: what is left of it over minutes, as seen in training after training."""
 FORWARD_SHARE, FORWARD_SHARE_OF_LOW = 0.4, 1.0
@@ -270,17 +272,18 @@ def measure_speed(model: Model, data: Data, settings: Settings) -> tuple[float, 
     """Seconds and rows of `MEASURED_STEPS` steps, by the median step: other work on the machine comes in bursts.
 
     Dropout and hiding are on throughout. Where steps are so slow that measuring would take over
-    `MEASURED_SHARE` of the minutes, fewer are made.
+    `MEASURED_SECONDS` or `MEASURED_SHARE` of the minutes, fewer are made.
     """
     steady = settings.model_copy(update={"train": settings.train.model_copy(update={"ramp": False})})
     trainer = Trainer(copy_of(model), data, steady, UNMEASURED_STEPS + MEASURED_STEPS)
+    allowed = min(MEASURED_SECONDS, MEASURED_SHARE * 60 * settings.train.minutes)
     rows: list[int] = []
     times = [time.perf_counter()]
     for batch in islice(stream(data, steady), trainer.steps):
         trainer._update(batch)
         rows.append(int(batch.scored_BTF[..., 0].sum()))
         times.append(time.perf_counter())
-        if len(rows) > 1 and times[-1] - times[0] > MEASURED_SHARE * 60 * settings.train.minutes:
+        if len(rows) > 1 and times[-1] - times[0] > allowed:
             break
     skipped = min(UNMEASURED_STEPS, len(rows) // 2)
     seconds = float(np.median(np.diff(times)[skipped:]))
