@@ -31,7 +31,7 @@ from cadenza.corpus.split import PARTS, TEST, TRAIN, VALIDATION
 from cadenza.errors import CadenzaError
 from cadenza.likelihood import Score, score
 from cadenza.models import Model
-from cadenza.presets import Layer, build
+from cadenza.presets import Layer, build, merge
 from cadenza.records import Evaluation
 from cadenza.settings import Settings
 from cadenza.tokens import Rows, Schema
@@ -110,7 +110,8 @@ TASKS = {
         settings={
             "batches": {"rows": 128, "size": 8},
             "augment": {"blank": 0.1},
-            "model": {"layers": 4, "window": 128, "dropout": 0.2},
+            "model": {"layers": 4, "head_layers": 3, "window": 128, "dropout": 0.3},
+            "train": {"weight_decay": 4.0},
         },
         literature=(
             Published("Huang et al. (2017), Coconet in order of time", "0.436", "validation, as quoted"),
@@ -143,7 +144,7 @@ def measure(task: Task, given: argparse.Namespace) -> None:
     """Train for the minutes, keep the state of the best validation, and print its figures."""
     rows = task.rows(given.data)
     train = {"minutes": given.minutes, "seed": given.seed, "precision": models.fast_precision(torch.device("cpu"))}
-    settings = build("small", None, (), train=train, **task.settings)
+    settings = build("small", None, (), **merge(task.settings, {"train": train}))
     held = {part: Held.of(task, rows[part]) for part in (VALIDATION, TEST)}
     data = data_of(task.schema, rows)
     model = fresh_model(settings.model, task.schema, given.seed)

@@ -27,7 +27,7 @@ from cadenza.notes import TimeBase
 from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings
 from cadenza.tokens import Representation, Schema, representation
 
-FORMAT, VERSION = "cadenza-model", 4
+FORMAT, VERSION = "cadenza-model", 5
 SEEN = "cadenza.seen"
 """The name, among the weights, of the sketch of the music a model has seen."""
 

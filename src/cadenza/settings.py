@@ -118,6 +118,12 @@ class ModelSettings(Section):
     trunk: Literal["transformer", "lstm", "study"] = Field("transformer", description="The sequence model.")
     layers: int = Field(4, ge=1, le=64, description="Layers of the trunk.")
     width: int = Field(192, ge=8, le=8192, description="Hidden units of a layer.")
+    head_layers: int = Field(
+        0,
+        ge=0,
+        le=16,
+        description="Layers that what predicts each field has beyond its first; those of the study have none.",
+    )
     dropout: float = Field(
         0.2,
         ge=0,

@@ -36,7 +36,7 @@ def build(
         make_trunk, make_heads = MODELS[settings.trunk]
         pitches = pitch_fields if make_heads.know_intervals else ()
         trunk = make_trunk(settings, (*sizes, *(interval_count(sizes[f]) for f in pitches)), context_width)
-        heads = make_heads(sizes, settings.width, settings.dropout, pitches)
+        heads = make_heads(sizes, settings, pitches)
         return Model(trunk, heads, sizes, 0 if trunk.bounded else settings.window)
 
 

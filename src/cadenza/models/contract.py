@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cadenza.settings import ModelSettings
+
 State = Any
 """What a trunk remembers: opaque, of bounded size; None stands for the start of a piece."""
 
@@ -76,8 +78,8 @@ class RowEmbedding(nn.Module):
 class Heads(nn.Module, ABC):
     """Predict the fields of a row in order, each given the fields before it in that row.
 
-    They are made of the sizes of the fields, the width of the trunk, a share of dropout and the pitch
-    fields; heads that do not `know_intervals` are given none.
+    They are made of the sizes of the fields, of `ModelSettings` and of the pitch fields; heads that do not
+    `know_intervals` are given none.
     """
 
     know_intervals = True
@@ -92,19 +94,49 @@ class Heads(nn.Module, ABC):
         """
 
 
-class FieldHeads(Heads):
-    """logits_f = out_f(h_f), h_f = gelu(in_f(hidden) + sum over g < f of embedding_g(id_g)).
+class GatedMLP(nn.Module):
+    """down(silu(gate(x)) * up(x)), without biases (Shazeer, 2020)."""
 
-    In a pitch field, the logits of melodic and harmonic intervals add to those of the ids that they lead to.
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
+        self.down = nn.Linear(hidden, width, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gate, up = self.gate_up(x).chunk(2, dim=-1)
+        return self.down(functional.silu(gate) * up)
+
+
+class HeadLayer(nn.Module):
+    """x + mlp(norm(x))."""
+
+    def __init__(self, width: int, dropout: float) -> None:
+        super().__init__()
+        self.norm, self.mlp, self.dropout = nn.RMSNorm(width), GatedMLP(width, width), Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.dropout(self.mlp(self.norm(x)))
+
+
+class FieldHeads(Heads):
+    """logits_f = out_f(h_f), where h_f begins as gelu(in_f(hidden) + sum over g < f of what is known of field g).
+
+    Known are its id and, in a pitch field, its melodic interval. Layers of a gated MLP each then add to h_f. In a pitch
+    field, the logits of melodic and harmonic intervals add to those of the ids that they lead to.
     """
 
-    def __init__(self, sizes: Sequence[int], width: int, dropout: float, pitch_fields: Sequence[int]) -> None:
+    def __init__(self, sizes: Sequence[int], settings: ModelSettings, pitch_fields: Sequence[int]) -> None:
         super().__init__()
-        self.pitch_fields = tuple(pitch_fields)
+        width = settings.width
+        self.sizes, self.pitch_fields = tuple(sizes), tuple(pitch_fields)
         self.enter = nn.ModuleList(nn.Linear(width, width) for _ in sizes)
         self.given = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes[:-1])
+        self.moved = nn.ModuleDict({str(f): nn.Embedding(interval_count(sizes[f]) + 1, width) for f in pitch_fields if f < len(sizes) - 1})  # fmt: skip
+        self.deeper = nn.ModuleList(
+            nn.Sequential(*(HeadLayer(width, settings.dropout) for _ in range(settings.head_layers))) for _ in sizes
+        )
         self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)
-        self.dropout = Dropout(dropout)
+        self.dropout = Dropout(settings.dropout)
         self.melodic = nn.ModuleDict({str(f): nn.Linear(width, interval_count(sizes[f])) for f in pitch_fields})
         self.harmonic = nn.ModuleDict({f"{g}-{f}": nn.Linear(width, interval_count(sizes[f])) for g, f in combinations(pitch_fields, 2)})  # fmt: skip
 
@@ -112,7 +144,9 @@ class FieldHeads(Heads):
         mixed = self.enter[f](hidden)
         for g in range(f):
             mixed = mixed + self.given[g](row[..., g])
-        mixed = self.dropout(functional.gelu(mixed))
+            if g in self.pitch_fields:
+                mixed = mixed + self.moved[str(g)](intervals(row[..., g], before[..., g], self.sizes[g]))
+        mixed = self.deeper[f](self.dropout(functional.gelu(mixed)))
         logits = self.leave[f](mixed)
         if f not in self.pitch_fields:
             return logits
@@ -127,11 +161,10 @@ def interval_count(size: int) -> int:
     return 2 * size - 1
 
 
-def intervals(ids_BT: Tensor, before_B1: Tensor, size: int) -> Tensor:
-    """The number of each id's interval from the id before it, shape (B, T); one past the last if either is a start id."""
-    previous_BT = torch.cat([before_B1, ids_BT[:, :-1]], dim=1)
-    known_BT = (ids_BT < size) & (previous_BT < size)
-    return (ids_BT - previous_BT + size - 1).masked_fill(~known_BT, interval_count(size))
+def intervals(ids: Tensor, before: Tensor, size: int) -> Tensor:
+    """The number of each id's interval from another, in their shape; one past the last if either is a start id."""
+    known = (ids < size) & (before < size)
+    return (ids - before + size - 1).masked_fill(~known, interval_count(size))
 
 
 def from_here(by_interval: Tensor, before: Tensor) -> Tensor:
@@ -162,14 +195,10 @@ class Model(nn.Module):
         before_BP, state = (
             (ids_BTF.new_tensor(self.sizes)[pitches].expand(len(ids_BTF), -1), None) if state is None else state
         )
-        read = [
-            ids_BTF,
-            *(
-                intervals(ids_BTF[..., f], before_BP[:, place, None], self.sizes[f])[..., None]
-                for place, f in enumerate(pitches)
-            ),
-        ]
-        hidden_BTD, state = self.trunk(torch.cat(read, dim=-1), context_BTC, state)
+        before_BTP = torch.cat([before_BP[:, None], ids_BTF[:, :-1, pitches]], dim=1)
+        moved = [intervals(ids_BTF[..., f], before_BTP[..., place], self.sizes[f]) for place, f in enumerate(pitches)]
+        read_BTF = torch.cat([ids_BTF, torch.stack(moved, dim=-1)], dim=-1)
+        hidden_BTD, state = self.trunk(read_BTF, context_BTC, state)
         return hidden_BTD, (ids_BTF[:, -1, pitches], state)
 
     def drop(self, strength: float) -> None:

@@ -36,8 +36,9 @@ class LinearHeads(Heads):
 
     know_intervals = False
 
-    def __init__(self, sizes: Sequence[int], width: int, dropout: float, pitch_fields: Sequence[int]) -> None:  # noqa: ARG002
+    def __init__(self, sizes: Sequence[int], settings: ModelSettings, pitch_fields: Sequence[int]) -> None:
         super().__init__()
+        width = settings.width
         self.pitch_fields = tuple(pitch_fields)
         self.given = nn.ModuleList(nn.Embedding(size + 1, width) for size in sizes[:-1])
         self.leave = nn.ModuleList(nn.Linear(width, size) for size in sizes)

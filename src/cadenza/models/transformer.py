@@ -6,7 +6,7 @@ positions are rotations of queries and keys (RoFormer: Su et al., 2021), the sec
 et al., 2019), in training and in sampling alike; what lies further back reaches it through the layers only.
 
 Shapes: B pieces, T rows, S rows in sight (those remembered, then T), F fields, C context columns,
-D width, H heads of d = D / H columns, M columns inside the MLP.
+D width, H heads of d = D / H columns.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cadenza.models.contract import Dropout, RowEmbedding, State, Trunk
+from cadenza.models.contract import Dropout, GatedMLP, RowEmbedding, State, Trunk
 from cadenza.settings import HEAD_WIDTH, ModelSettings
 
 MLP_RATIO, MLP_MULTIPLE = 8 / 3, 64
@@ -63,19 +63,17 @@ class Block(nn.Module):
         self.norm_attention, self.norm_mlp = nn.RMSNorm(width), nn.RMSNorm(width)
         self.query_key_value = nn.Linear(width, 3 * width, bias=False)
         self.mix = nn.Linear(width, width, bias=False)
-        self.gate_up = nn.Linear(width, 2 * hidden, bias=False)
-        self.down = nn.Linear(hidden, width, bias=False)
+        self.mlp = GatedMLP(width, hidden)
         self.dropout = Dropout(settings.dropout)
-        for layer in (self.query_key_value, self.gate_up, self.mix, self.down):
+        for layer in (self.query_key_value, self.mlp.gate_up, self.mix, self.mlp.down):
             nn.init.normal_(layer.weight, std=layer.in_features**-0.5)
-        for layer in (self.mix, self.down):  # their sum over the layers is as large as one (Radford et al., 2019)
+        for layer in (self.mix, self.mlp.down):  # their sum over the layers is as large as one (Radford et al., 2019)
             layer.weight.data /= math.sqrt(2 * settings.layers)
 
     def forward(self, x_BTD: Tensor, turns_Sc: Tensor, memory: State) -> tuple[Tensor, State]:
         mixed_BTD, memory = self.attention(self.norm_attention(x_BTD), turns_Sc, memory)
         x_BTD = x_BTD + self.dropout(self.mix(mixed_BTD))
-        gate_BTM, up_BTM = self.gate_up(self.norm_mlp(x_BTD)).chunk(2, dim=-1)
-        return x_BTD + self.dropout(self.down(functional.silu(gate_BTM) * up_BTM)), memory
+        return x_BTD + self.dropout(self.mlp(self.norm_mlp(x_BTD))), memory
 
     def attention(self, x_BTD: Tensor, turns_Sc: Tensor, memory: State) -> tuple[Tensor, State]:
         q_BHTd, k_BHSd, v_BHSd = self.query_key_value(x_BTD).unflatten(-1, (3, -1, HEAD_WIDTH)).permute(2, 0, 3, 1, 4)
