@@ -13,6 +13,8 @@ import pytest
 
 from cadenza.notes import Notes
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads; the tests of two workers share the cores
+
 Timed = tuple[int, mido.Message | mido.MetaMessage]
 """An event and the tick at which it happens."""
 
