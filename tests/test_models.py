@@ -99,6 +99,20 @@ def test_a_field_sees_earlier_fields_of_its_row_and_no_later_ones(trunk: str, sh
             assert same == (other >= field)
 
 
+@pytest.mark.parametrize("shape", ["rows", "voices with context"])
+def test_a_field_knows_how_earlier_pitches_of_its_row_have_moved(shape: str) -> None:
+    model, (ids, _) = make("transformer", shape), rows(shape, 1, 5)
+    ids = ids.clamp(max=torch.tensor(model.sizes) - 1)
+    hidden = torch.randn(1, 5, 32, generator=torch.Generator().manual_seed(0))
+    for field in range(len(model.sizes)):
+        logits = model.heads.field(field, hidden, ids, ids)
+        for other in range(len(model.sizes)):
+            before = ids.clone()
+            before[..., other] = (before[..., other] + 1) % model.sizes[other]
+            same = torch.equal(logits, model.heads.field(field, hidden, before, ids))
+            assert same == (other not in PITCHES[shape] or other > field)
+
+
 @every_model
 @every_shape
 def test_the_state_stops_growing(trunk: str, shape: str) -> None:

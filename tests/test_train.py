@@ -335,7 +335,8 @@ def test_slow_steps_are_measured_fewer_times(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(Trainer, "_update", counted)
     known, fresh = data(), model("lstm", data(), settings())
-    for minutes, steps in ((1e-9, 2), (10, UNMEASURED_STEPS + MEASURED_STEPS)):
+    for minutes, longest, steps in ((1e-9, 1e9, 2), (1e9, 1e-9, 2), (1e9, 1e9, UNMEASURED_STEPS + MEASURED_STEPS)):
+        monkeypatch.setattr("cadenza.train.MEASURED_SECONDS", longest)
         made.clear()
         seconds, rows = measure_speed(fresh, known, settings(minutes=minutes))
         assert len(made) == steps
