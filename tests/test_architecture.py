@@ -23,6 +23,7 @@ READING_ORDER = (
     "midi",
     "corpus",
     "tokens",
+    "engine",
     "batches",
     "models",
     "likelihood",
@@ -45,10 +46,10 @@ READING_ORDER = (
 EXEMPT = ("__init__", "__main__")
 """The front doors: they may import anything."""
 
-PURE = ("notes", "tokens", "models", "train", "sample", "likelihood", "evaluate")
+PURE = ("notes", "tokens", "engine", "models", "train", "sample", "likelihood", "evaluate")
 """These touch no file and print nothing."""
 
-HEAVY = ("torch", "matplotlib", "numpy", "symusic", "scipy")
+HEAVY = ("torch", "matplotlib", "numpy", "numba", "symusic", "scipy")
 
 FILE_CALLS = {
     *("open", "print", "input", "read_text", "read_bytes", "write_text", "write_bytes", "mkdir", "unlink", "touch"),
@@ -147,6 +148,11 @@ def test_heavy_packages_load_only_where_they_are_used(module: str) -> None:
 
 @pytest.mark.parametrize("module", ["cadenza.notes", "cadenza.midi", "cadenza.corpus.scan", "cadenza.tokens"])
 def test_music_is_read_without_the_network_library(module: str) -> None:
+    assert loaded_by(f"import {module}") & {"torch", "matplotlib"} == set()
+
+
+@pytest.mark.parametrize("module", ["cadenza.engine", "cadenza.sample", "cadenza.improviser"])
+def test_music_is_improvised_without_the_network_library(module: str) -> None:
     assert loaded_by(f"import {module}") & {"torch", "matplotlib"} == set()
 
 

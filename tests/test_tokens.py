@@ -166,15 +166,15 @@ def test_the_clock_never_drifts(tokens: NoteRows, rows: list[tuple[int, int, int
 
 def assert_obeys(grammar: Grammar, table: Rows) -> Any:
     """Every row is one that the grammar allows there; the place after the last."""
-    place = grammar.begin()
+    place = grammar.begin(1)
     for number, row in enumerate(table):
         fields = 1 if grammar.last_field(row) else len(grammar.sizes)
         for field in range(fields):
-            allowed = grammar.allowed(place, field, row)
-            assert allowed.shape == (grammar.sizes[field],)
-            assert allowed[row[field]], (number, field)
+            allowed = grammar.allowed(place, field, row[None])
+            assert allowed.shape == (1, grammar.sizes[field])
+            assert allowed[0, row[field]], (number, field)
         assert not grammar.ends(row) or number == len(table) - 1
-        place = grammar.advance(place, row)
+        place = grammar.advance(place, row[None])
     return place
 
 
@@ -191,11 +191,12 @@ def test_what_is_encoded_obeys_the_grammar(tokens: Representation, rows: list[tu
 @every_representation
 def test_without_masks_every_id_is_allowed_everywhere(tokens: Representation) -> None:
     grammar: Grammar = Unmasked(tokens.grammar())
-    place = grammar.begin()
+    place = grammar.begin(1)
     for row in random_walk(tokens, np.random.default_rng(3), 20):
-        assert all(grammar.allowed(place, field, row).all() for field in range(len(tokens.sizes)))
-        assert [len(grammar.allowed(place, field, row)) for field in range(len(tokens.sizes))] == list(tokens.sizes)
-        place = grammar.advance(place, row)
+        masks = [grammar.allowed(place, field, row[None]) for field in range(len(tokens.sizes))]
+        assert all(mask.all() for mask in masks)
+        assert [mask.shape for mask in masks] == [(1, size) for size in tokens.sizes]
+        place = grammar.advance(place, row[None])
 
 
 @given(rows=NOTES)
@@ -235,18 +236,20 @@ def random_walk(
 ) -> Rows:
     """At least `length` rows that the grammar allows, any of them as likely, up to where a piece may stop."""
     grammar = tokens.grammar(lowest, highest)
-    place = grammar.begin()
+    place = grammar.begin(1)
     rows: list[Rows] = []
-    while len(rows) < length or getattr(place, "resting", False) or getattr(place, "sounding", -1) >= 0:
+    while (
+        len(rows) < length or np.any(getattr(place, "resting", False)) or np.any(getattr(place, "sounding", -1) != -1)
+    ):
         row = tokens.start_row.copy()
         for field in range(len(tokens.fields)):
-            allowed = grammar.allowed(place, field, row).copy()
+            allowed = grammar.allowed(place, field, row[None])[0]
             if field == 0 and tokens.name == "notes":
                 allowed[-1] = False  # END, the last of the shifts
             row[field] = rng.choice(np.flatnonzero(allowed))
             if grammar.last_field(row):
                 break
-        place = grammar.advance(place, row)
+        place = grammar.advance(place, row[None])
         rows.append(row)
     if tokens.name == "study":
         return np.stack(rows)
@@ -409,8 +412,8 @@ def test_chords_stay_chords_after_a_coarse_rest() -> None:
 
 def test_a_chord_at_the_top_of_the_range_forbids_a_further_note() -> None:
     grammar = NOTE_ROWS[0].grammar(lowest=50, highest=70)
-    place = Place(begun=True, resting=False, top=70)
-    row = NOTE_ROWS[0].start_row
-    assert not grammar.allowed(place, 0, row)[0]
-    assert grammar.allowed(place, 0, row)[1:].all()
+    place = Place(begun=np.array([True]), resting=np.array([False]), top=np.array([70]))
+    row = NOTE_ROWS[0].start_row[None]
+    assert not grammar.allowed(place, 0, row)[0, 0]
+    assert grammar.allowed(place, 0, row)[0, 1:].all()
     assert np.flatnonzero(grammar.in_range).tolist() == list(range(50, 71))

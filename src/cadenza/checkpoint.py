@@ -8,24 +8,31 @@ lies a sketch of the music that the model has seen.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
+from cadenza import engine
 from cadenza.corpus.works import Hashes
+from cadenza.engine.shapes import weight_shapes
 from cadenza.errors import CadenzaError
-from cadenza.models import Model, build
-from cadenza.models import device as torch_device
 from cadenza.notes import TimeBase
 from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings
 from cadenza.tokens import Representation, Schema, representation
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cadenza.models import Model
+    from cadenza.sample import Reader
 
 FORMAT, VERSION = "cadenza-model", 5
 SEEN = "cadenza.seen"
@@ -82,6 +89,8 @@ def check_opening(opening: tuple[tuple[int, ...], ...], sizes: tuple[int, ...]) 
 
 
 def fresh_model(settings: ModelSettings, tokens: Schema, seed: int) -> Model:
+    from cadenza.models import build
+
     return build(settings, tokens.sizes, tokens.context_width, seed, tokens.pitch_fields)
 
 
@@ -105,9 +114,11 @@ def model_bytes(
         "manifest_sha256": manifest_sha256,
         "step": step,
     }
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    tensors: dict[str, npt.NDArray[Any]] = {
+        name: tensor.detach().cpu().contiguous().numpy() for name, tensor in weights.items()
+    }
     if seen is not None:
-        tensors[SEEN] = torch.from_numpy(seen.view(np.int64))
+        tensors[SEEN] = seen.view(np.int64)
     return save(tensors, {FORMAT: json.dumps(header)})  # one entry, since safetensors keeps no order
 
 
@@ -127,10 +138,10 @@ class Checkpoint:
     """A loaded model, and what it needs to improvise.
 
     `sampling` holds what was set for it alone, `seen` a sketch of the music it learned from or was
-    chosen by (`corpus.sketch`); older files have none.
+    chosen by (`corpus.sketch`); older files have none. PyTorch is loaded for `model` and off the CPU only.
     """
 
-    model: Model
+    weights: Mapping[str, npt.NDArray[np.float32]]
     settings: ModelSettings
     tokens: TokenSettings
     reading: MidiSettings
@@ -139,10 +150,35 @@ class Checkpoint:
     step: int
     sampling: SampleSettings = field(default_factory=SampleSettings)
     seen: Hashes | None = None
+    device: str = "cpu"
 
     @property
     def representation(self) -> Representation:
         return representation(self.tokens.representation, self.facts.base, self.facts.vocabulary)
+
+    @cached_property
+    def model(self) -> Model:
+        """The network in PyTorch."""
+        import torch
+
+        with torch.device("meta"):
+            model = fresh_model(self.settings, self.representation, seed=0)
+        model.load_state_dict({name: torch.from_numpy(each) for name, each in self.weights.items()}, assign=True)
+        return model.to(self.device).eval()
+
+    @cached_property
+    def reader(self) -> Reader:
+        """The network as it improvises: in compiled loops on the CPU, else in PyTorch."""
+        if self.device == "cpu":
+            return engine.reader(self.weights, self.settings, self.representation, threads=cores())
+        from cadenza.models.reader import ModelReader
+
+        return ModelReader(self.model)
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_checkpoint(path: Path, device: str = "cpu") -> Checkpoint:
@@ -157,7 +193,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> Checkpoint:
     if begins[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise CadenzaError(f"{path}: a pickle, which could run any code and is never opened; give a model.safetensors.")
     try:
-        with safe_open(path, "pt", device="cpu") as file:
+        with safe_open(path, "np") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
@@ -170,31 +206,36 @@ def load_checkpoint(path: Path, device: str = "cpu") -> Checkpoint:
         fields = dict(json.loads(header[FORMAT]))
     except (ValueError, TypeError):
         raise CadenzaError(f"{path}: its header is damaged; copy it again or train anew.") from None
-    return from_header(path, fields, weights, device)
+    return from_header(path, fields, weights, device if device == "cpu" else found(device))
 
 
-def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Tensor], device: str) -> Checkpoint:
+def found(device: str) -> str:
+    """The device of this name, looked for by PyTorch; an absent one raises `CadenzaError`."""
+    from cadenza import models
+
+    return models.device(device).type
+
+
+def from_header(path: Path, header: Mapping[str, Any], weights: dict[str, npt.NDArray[Any]], device: str) -> Checkpoint:
     """The model of a header and its weights."""
     if header.get("version") != VERSION:
         raise CadenzaError(
             f"{path}: a model of format {header.get('version')}, this Cadenza reads {VERSION}; use the matching release or train anew."
         )
-    where = torch_device(device)
+    seen = weights.pop(SEEN, None)
     try:
         settings = ModelSettings.model_validate(header["model"])
         tokens = TokenSettings.model_validate(header["tokens"])
         reading = MidiSettings.model_validate(header["midi"])
         facts = facts_from(header["facts"])
-        with torch.device("meta"):  # no memory is taken before the weights are known to fit
-            written = representation(tokens.representation, facts.base, facts.vocabulary)
-            check_opening(facts.opening, written.sizes)
-            model = fresh_model(settings, written, seed=0)
+        written = representation(tokens.representation, facts.base, facts.vocabulary)
+        check_opening(facts.opening, written.sizes)
+        check_weights(weights, settings, written)
         sampling = SampleSettings.model_validate(header.get("sampling", {}))
         if not set(sampling.by_field) <= set(written.fields):
             raise ValueError("impossible sampling")
-        model.load_state_dict({name: tensor for name, tensor in weights.items() if name != SEEN}, assign=True)
         return Checkpoint(
-            model.to(where).eval(),
+            weights,
             settings,
             tokens,
             reading,
@@ -202,9 +243,20 @@ def from_header(path: Path, header: Mapping[str, Any], weights: Mapping[str, Ten
             header["manifest_sha256"],
             int(header["step"]),
             sampling,
-            weights[SEEN].numpy().view(np.uint64) if SEEN in weights else None,
+            None if seen is None else seen.view(np.uint64),
+            device,
         )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CadenzaError(
             f"{path}: its header and its weights do not fit together ({str(error).splitlines()[0]}); copy it again or train anew."
         ) from None
+
+
+def check_weights(weights: Mapping[str, npt.NDArray[Any]], settings: ModelSettings, tokens: Schema) -> None:
+    """Weights that are not those of such a network raise `ValueError`."""
+    wanted = weight_shapes(settings, tokens.sizes, tokens.context_width, tokens.pitch_fields)
+    if differing := sorted(wanted.keys() ^ weights.keys()):
+        raise ValueError(f"{differing[0]} is {'missing' if differing[0] in wanted else 'unknown'}")
+    for name, shape in wanted.items():
+        if weights[name].shape != shape or weights[name].dtype != np.float32:
+            raise ValueError(f"{name} is {weights[name].dtype} of shape {weights[name].shape}, not float32 of {shape}")

@@ -81,10 +81,11 @@ class Improviser(Checkpoint):
         grammar = tokens.grammar(self.facts.lowest, self.facts.highest)
         if not settings.masks:
             grammar = Unmasked(grammar)
+        yield Progress("getting ready", 0, 1)
         made: list[list[np.ndarray]] = [list(rows) for _ in range(count)]
         clock = np.full(count, int(tokens.steps(rows).sum()))
         for item, row in sample(
-            self.model, tokens, grammar, settings, count=count, seed=seed, steps=limit - late, prompt=rows
+            self.reader, tokens, grammar, settings, count=count, seed=seed, steps=limit - late, prompt=rows
         ):
             made[item].append(row)
             clock[item] += int(tokens.steps(row[None])[0])

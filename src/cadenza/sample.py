@@ -1,61 +1,64 @@
-"""A model improvises: rows, one at a time, in lanes of fixed number.
+"""A model improvises: rows, one at a time, in lanes.
 
-Music is known here only through the grammar's masks. A model with a window reads its last rows anew
-for every row, the others go on from their state. Item k of a seed is the same piece whatever
-the number of items: each has its own random stream, and lanes are always computed `LANES` at a
-time, because the last bits of logits depend on the batch. Shapes: L lanes, F fields, V ids.
+Music is known here only through the grammar's masks. Item k of a seed is the same piece whatever the number of items:
+each has its own random stream, and no lane of a reader depends on another.
+
+Shapes: L lanes, F fields, V ids.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from cadenza.engine.choice import NO_NUMBER, NO_NUMBERS, choose_ids
 from cadenza.errors import CadenzaError
-from cadenza.models import Model
 from cadenza.settings import SampleSettings, nearest
 from cadenza.tokens import Grammar, Representation, Rows
 
-LANES = 8
+DRAWN = 256
+"""Rows for which numbers are drawn at once."""
 
-Row = npt.NDArray[np.int16]
-Values = npt.NDArray[np.float64]
-
-
-@dataclass
-class Lane:
-    """One piece in the making."""
-
-    item: int
-    rng: np.random.Generator
-    rows: list[Row]
-    place: Any
-    clock: int
-    done: bool = False
+Integers = npt.NDArray[np.int64]
 
 
-@torch.inference_mode()
+class Reader(Protocol):
+    """A model that reads a row in each of its lanes and says how likely the fields of the next are."""
+
+    @property
+    def lanes(self) -> int:
+        """The most at once."""
+
+    def begin(self, lanes: int) -> None:
+        """So many blank lanes."""
+
+    def read(
+        self, lanes_L: Integers, rows_LF: npt.NDArray[np.integer[Any]], context_LC: npt.NDArray[np.float32], /
+    ) -> None:
+        """A row in each of these lanes."""
+
+    def logits(self, field: int, rows_LF: npt.NDArray[np.integer[Any]], /) -> npt.NDArray[np.float32]:
+        """Of a field of the next row of the lanes that read last, given the fields before it; shape (L, V)."""
+
+
 def sample(
-    model: Model, representation: Representation, grammar: Grammar, settings: SampleSettings, *,
+    reader: Reader, representation: Representation, grammar: Grammar, settings: SampleSettings, *,
     count: int, seed: int, steps: int, prompt: Rows,
-) -> Iterator[tuple[int, Row]]:  # fmt: skip
+) -> Iterator[tuple[int, Rows]]:  # fmt: skip
     """Yield (item, row) until every item has ended, its clock has reached `steps` or it has `settings.rows` rows.
 
-    `prompt` holds rows without END, shape (P, F); it is read, not yielded. A model whose logits are
-    not numbers, or a temperature for a field that there is not, raises `CadenzaError`.
+    `prompt` holds rows without END, shape (P, F); it is read, not yielded. A model whose logits are not numbers, masks
+    that leave nothing, or a temperature for a field that there is not, raise `CadenzaError`.
     """
     check_fields(settings, representation.fields)
-    model.eval()
-    for first in range(0, count, LANES):
-        lanes = [new_lane(item, seed, representation, grammar, prompt) for item in range(first, first + LANES)]
-        for lane in lanes:
-            lane.done = lane.item >= count or len(lane.rows) > settings.rows
-        yield from improvise(model, representation, grammar, settings, lanes, steps)
+    chooser = Chooser(reader, representation, grammar, settings)
+    for first in range(0, count, reader.lanes):
+        items = np.arange(first, min(first + reader.lanes, count))
+        yield from improvise(chooser, items, seed, steps, prompt)
 
 
 def check_fields(settings: SampleSettings, fields: Sequence[str]) -> None:
@@ -67,97 +70,84 @@ def check_fields(settings: SampleSettings, fields: Sequence[str]) -> None:
             )
 
 
-def new_lane(item: int, seed: int, representation: Representation, grammar: Grammar, prompt: Rows) -> Lane:
-    place = grammar.begin()
+def improvise(chooser: Chooser, items: Integers, seed: int, steps: int, prompt: Rows) -> Iterator[tuple[int, Rows]]:
+    """The pieces of these items, all moved on together; who is done leaves."""
+    reader, tokens, grammar = chooser.reader, chooser.representation, chooser.grammar
+    draws = Draws([np.random.default_rng([seed, item]) for item in items.tolist()], len(tokens.sizes))
+    lanes, place, clock_L = np.arange(len(items)), grammar.begin(len(items)), np.zeros(len(items), np.int64)
+    reader.begin(len(items))
+    rows_LF = np.tile(tokens.start_row, (len(items), 1))
+    reader.read(lanes, rows_LF, tokens.context_at(clock_L))
     for row in prompt:
-        place = grammar.advance(place, row)
-    rows = [representation.start_row, *prompt]
-    return Lane(item, np.random.default_rng([seed, item]), rows, place, int(representation.steps(prompt).sum()))
+        rows_LF = np.tile(row, (len(items), 1))
+        clock_L, place = clock_L + tokens.steps(rows_LF), grammar.advance(place, rows_LF)
+        reader.read(lanes, rows_LF, tokens.context_at(clock_L))
+    for _ in range(chooser.settings.rows - len(prompt)):
+        rows_LF = chooser.rows(place, draws.next(lanes))
+        clock_L = clock_L + tokens.steps(rows_LF)
+        inside_L = clock_L < steps
+        yield from zip(items[lanes[inside_L]].tolist(), rows_LF[inside_L], strict=True)
+        stay_L = inside_L & ~grammar.ends(rows_LF)
+        place = grammar.advance(place, rows_LF)
+        if not stay_L.all():
+            lanes, rows_LF, clock_L, place = lanes[stay_L], rows_LF[stay_L], clock_L[stay_L], kept(place, stay_L)
+        if not len(lanes):
+            return
+        reader.read(lanes, rows_LF, tokens.context_at(clock_L))
 
 
-def improvise(
-    model: Model,
-    representation: Representation,
-    grammar: Grammar,
-    settings: SampleSettings,
-    lanes: list[Lane],
-    steps: int,
-) -> Iterator[tuple[int, Row]]:
-    """Move all lanes on together until each is done."""
-    device = next(model.parameters()).device
-    state = None
-    unread = len(lanes[0].rows)
-    while not all(lane.done for lane in lanes):
-        if model.window:
-            state, unread = None, min(model.window, len(lanes[0].rows))
-        rows_LTF = np.stack([np.stack(lane.rows[-unread:]) for lane in lanes])
-        clocks = [
-            lane.clock - int(representation.steps(rows).sum()) for lane, rows in zip(lanes, rows_LTF, strict=True)
-        ]
-        context = np.stack([representation.context(rows, clock) for rows, clock in zip(rows_LTF, clocks, strict=True)])
-        ids = torch.from_numpy(rows_LTF.astype(np.int64))
-        hidden_LTD, state = model(ids.to(device), torch.from_numpy(context).to(device), state)
-        unread = 1
-        for lane, row in zip(
-            lanes, choose_rows(model, representation, grammar, settings, lanes, hidden_LTD[:, -1]), strict=True
-        ):
-            lane.rows.append(row)
-            lane.clock += int(representation.steps(row[None])[0])
-            lane.place = grammar.advance(lane.place, row)
-            if not lane.done and lane.clock < steps:
-                yield lane.item, row
-            lane.done |= grammar.ends(row) or lane.clock >= steps or len(lane.rows) > settings.rows
+def kept(place: Any, stay_L: npt.NDArray[np.bool_]) -> Any:
+    """The places of some lanes; a place is an array with an entry for each lane, or a tuple of places."""
+    if isinstance(place, np.ndarray):
+        return place[stay_L]
+    parts = [kept(part, stay_L) for part in place]
+    return type(place)(*parts) if hasattr(place, "_fields") else tuple(parts)
 
 
-def choose_rows(
-    model: Model,
-    representation: Representation,
-    grammar: Grammar,
-    settings: SampleSettings,
-    lanes: list[Lane],
-    hidden_LD: torch.Tensor,
-) -> Rows:
-    """The next row of every lane, field by field; shape (L, F)."""
-    chosen = np.tile(representation.start_row, (len(lanes), 1))
-    draws = np.stack([lane.rng.random(len(grammar.sizes)) for lane in lanes])
-    before_LF = torch.from_numpy(np.stack([lane.rows[-1] for lane in lanes]).astype(np.int64)).to(hidden_LD.device)
-    open_lanes = np.ones(len(lanes), dtype=bool)
-    for f in range(len(grammar.sizes)):
-        row_LF = torch.from_numpy(chosen.astype(np.int64)).to(hidden_LD.device)
-        logits_LV = model.heads.field(f, hidden_LD, before_LF, row_LF).cpu().double().numpy()
-        allowed_LV = np.stack([grammar.allowed(lane.place, f, row) for lane, row in zip(lanes, chosen, strict=True)])
-        ids = choose(logits_LV, allowed_LV, draws[:, f], settings, representation.fields[f])
-        chosen[open_lanes, f] = ids[open_lanes]
-        open_lanes &= [not grammar.last_field(row) for row in chosen]
-    return chosen
+class Draws:
+    """Numbers from the stream of each item, uniform in [0, 1): as many as fields for each row."""
+
+    def __init__(self, streams: Sequence[np.random.Generator], fields: int) -> None:
+        self.streams, self.fields, self.row = streams, fields, 0
+
+    def next(self, lanes: Integers) -> npt.NDArray[np.float64]:
+        """Of the next row, shape (L, F)."""
+        if self.row % DRAWN == 0:
+            self.ahead_LRF = np.stack([stream.random((DRAWN, self.fields)) for stream in self.streams])
+        self.row += 1
+        return self.ahead_LRF[lanes, (self.row - 1) % DRAWN]
 
 
-def choose(
-    logits_LV: Values, allowed_LV: npt.NDArray[np.bool_], draws_L: Values, settings: SampleSettings, field: str = ""
-) -> npt.NDArray[np.int64]:
-    """One id per lane, at the temperature of `field`; `draws_L` are uniform in [0, 1).
+@dataclass(frozen=True)
+class Chooser:
+    """Chooses rows, field by field."""
 
-    Temperature 0 takes the likeliest. Otherwise the ids are sorted by probability at the temperature,
-    and top-k, top-p (Holtzman et al., 2020) and min-p (Nguyen et al., 2024) each cut the tail; the
-    likeliest always stays.
-    """
-    if not np.isfinite(logits_LV).all():
-        raise CadenzaError(
-            "The model's output is not a number; it is damaged or its training went wrong. Train it again."
-        )
-    logits = np.where(allowed_LV, logits_LV, -np.inf)
-    temperature = settings.temperature_of(field)
-    if temperature == 0:
-        return logits.argmax(axis=1)
-    order = np.argsort(-logits, axis=1, kind="stable")
-    ranked = np.take_along_axis(logits, order, axis=1)
-    weight = np.exp((ranked - ranked[:, :1]) / temperature)
-    probability = weight / weight.sum(axis=1, keepdims=True)
-    before = np.cumsum(probability, axis=1) - probability
-    kept = (before < settings.top_p) & (weight >= settings.min_p) & (weight > 0)
-    if settings.top_k:
-        kept[:, settings.top_k :] = False
-    kept[:, 0] = True
-    cumulative = np.cumsum(np.where(kept, probability, 0), axis=1)
-    ranks = (cumulative <= (draws_L * cumulative[:, -1])[:, None]).sum(axis=1)
-    return np.take_along_axis(order, ranks[:, None], axis=1)[:, 0]
+    reader: Reader
+    representation: Representation
+    grammar: Grammar
+    settings: SampleSettings
+
+    def rows(self, place: Any, draws_LF: npt.NDArray[np.float64]) -> Rows:
+        """The next row of each lane; shape (L, F)."""
+        settings, grammar = self.settings, self.grammar
+        rows_LF = np.tile(self.representation.start_row, (len(draws_LF), 1))
+        open_L = np.ones(len(rows_LF), dtype=bool)
+        for f, field in enumerate(self.representation.fields):
+            logits_LV, allowed_LV = self.reader.logits(f, rows_LF), grammar.allowed(place, f, rows_LF)
+            chosen = choose_ids(
+                logits_LV, allowed_LV, draws_LF[:, f],
+                settings.temperature_of(field), settings.top_k, settings.top_p, settings.min_p,
+            )  # fmt: skip
+            check(chosen.ids, open_L)
+            rows_LF[open_L, f] = chosen.ids[open_L]
+            open_L &= ~grammar.last_field(rows_LF)
+        return rows_LF
+
+
+def check(ids_L: Integers, open_L: npt.NDArray[np.bool_]) -> None:
+    """What stands where no id could be chosen raises `CadenzaError`."""
+    worst = int(ids_L[open_L].min(initial=0))
+    if worst == NO_NUMBER:
+        raise CadenzaError(NO_NUMBERS)
+    if worst < 0:
+        raise CadenzaError("The masks leave nothing to choose; widen the pitch range or take fewer rules.")

@@ -18,7 +18,6 @@ from cadenza.notes import Header, Notes, TimeBase
 from cadenza.settings import AugmentSettings
 
 Rows = npt.NDArray[np.int16]
-Row = npt.NDArray[np.int16]
 Mask = npt.NDArray[np.bool_]
 Widths = npt.NDArray[np.float64]
 Variation = Callable[[Rows, np.random.Generator], Rows]
@@ -26,24 +25,27 @@ Variation = Callable[[Rows, np.random.Generator], Rows]
 
 
 class Grammar(Protocol):
-    """What may come next in a table; a place is opaque and says where a piece stands."""
+    """What may come next in tables that are written side by side, L of them.
+
+    A place says where each stands: an array with an entry for each, or a tuple of places.
+    """
 
     sizes: tuple[int, ...]
 
-    def begin(self) -> Any:
-        """The place before the first row."""
+    def begin(self, lanes: int) -> Any:
+        """The place of so many tables before their first row."""
 
-    def allowed(self, place: Any, field: int, row: Row) -> Mask:
-        """The ids that `field` may take, given the earlier fields of its `row`; shape (V,)."""
+    def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask:
+        """The ids that `field` may take, given the earlier fields of its rows; shape (L, V)."""
 
-    def advance(self, place: Any, row: Row) -> Any:
-        """The place after one more row."""
+    def advance(self, place: Any, rows_LF: Rows) -> Any:
+        """The place after one more row of each."""
 
-    def ends(self, row: Row) -> bool:
-        """Whether the piece is over with this row."""
+    def ends(self, rows: Rows) -> Mask:
+        """Whether a piece is over with its row; rows (…, F) give (…)."""
 
-    def last_field(self, row: Row) -> bool:
-        """Whether the row is complete though later fields are still open."""
+    def last_field(self, rows: Rows) -> Mask:
+        """Whether a row is complete though later fields are still open; rows (…, F) give (…)."""
 
 
 class Schema(ABC):
@@ -107,6 +109,13 @@ class Representation(Schema):
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """How far each row moves the clock, shape (N,)."""
 
+    def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:
+        return self.context_at(clock + np.cumsum(self.steps(rows)))
+
+    def context_at(self, clock_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """What follows from where the clock stands (steps) after each row, shape (N, 0): nothing."""
+        return np.empty((len(clock_N), self.context_width), dtype=np.float32)
+
     @abstractmethod
     def grammar(self, lowest: int = 0, highest: int = 127) -> Grammar:
         """The rules of this table, for a pitch range."""
@@ -157,5 +166,5 @@ class Unmasked:
         self.begin, self.advance = grammar.begin, grammar.advance
         self.ends, self.last_field = grammar.ends, grammar.last_field
 
-    def allowed(self, place: Any, field: int, row: Row) -> Mask:  # noqa: ARG002
-        return np.ones(self.sizes[field], dtype=bool)
+    def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask:  # noqa: ARG002
+        return np.ones((len(rows_LF), self.sizes[field]), dtype=bool)

@@ -10,18 +10,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from cadenza.tokens.contract import Mask, Row
+from cadenza.tokens.contract import Mask, Rows
 
 SHIFT, PITCH = 0, 1
 
 
 class Place(NamedTuple):
-    """Where a piece stands after some rows; `top` is the highest pitch of the sounding onset."""
+    """Where each of L pieces stands after some rows; `top` is the highest pitch of the sounding onset."""
 
-    begun: bool = False
-    resting: bool = False
-    top: int = -1
+    begun: Mask
+    resting: Mask
+    top: npt.NDArray[np.int64]
 
 
 class NoteGrammar:
@@ -29,39 +30,37 @@ class NoteGrammar:
 
     def __init__(self, sizes: tuple[int, ...], rest: int, end: int, lowest: int, highest: int) -> None:
         self.sizes, self.rest, self.end = sizes, rest, end
-        pitches = np.arange(sizes[PITCH])
-        self.in_range: Mask = (pitches >= lowest) & (pitches <= highest)
+        self.pitches = np.arange(sizes[PITCH])
+        self.in_range: Mask = (self.pitches >= lowest) & (self.pitches <= highest)
         self.highest = highest
 
-    def begin(self) -> Place:
-        return Place()
+    def begin(self, lanes: int) -> Place:
+        return Place(np.zeros(lanes, dtype=bool), np.zeros(lanes, dtype=bool), np.full(lanes, -1))
 
-    def allowed(self, place: Place, field: int, row: Row) -> Mask:
-        """The ids that `field` may take, given the earlier fields of its `row`; shape (V,)."""
+    def allowed(self, place: Place, field: int, rows_LF: Rows) -> Mask:
+        """The ids that `field` may take, given the earlier fields of its rows; shape (L, V)."""
         if field == SHIFT:
             return self._shifts(place)
         if field == PITCH:
-            together = row[SHIFT] == 0 and place.begun and not place.resting
-            return self.in_range & (np.arange(self.sizes[PITCH]) > place.top) if together else self.in_range
-        return np.ones(self.sizes[field], dtype=bool)
+            together_L = (rows_LF[:, SHIFT] == 0) & place.begun & ~place.resting
+            return self.in_range & (self.pitches > np.where(together_L, place.top, -1)[:, None])
+        return np.ones((len(rows_LF), self.sizes[field]), dtype=bool)
 
     def _shifts(self, place: Place) -> Mask:
-        if not place.begun:
-            return np.arange(self.sizes[SHIFT]) == 0
-        mask = np.ones(self.sizes[SHIFT], dtype=bool)
-        mask[self.end] = not place.resting
-        mask[0] = not place.resting and place.top < self.highest
-        return mask
+        mask_LV = np.repeat(place.begun[:, None], self.sizes[SHIFT], axis=1)
+        mask_LV[:, self.end] &= ~place.resting
+        mask_LV[:, 0] = ~place.resting & (place.top < self.highest)
+        return mask_LV
 
-    def advance(self, place: Place, row: Row) -> Place:
-        """The place after one more row."""
-        if row[SHIFT] == self.rest:
-            return place._replace(resting=True)
-        return Place(begun=True, resting=False, top=int(row[PITCH]))
+    def advance(self, place: Place, rows_LF: Rows) -> Place:
+        """The places after one more row each."""
+        rests_L = rows_LF[:, SHIFT] == self.rest
+        top_L = np.where(rests_L, place.top, rows_LF[:, PITCH])
+        return Place(place.begun | ~rests_L, rests_L, top_L)
 
-    def ends(self, row: Row) -> bool:
-        return bool(row[SHIFT] == self.end)
+    def ends(self, rows: Rows) -> Mask:
+        return rows[..., SHIFT] == self.end
 
-    def last_field(self, row: Row) -> bool:
-        """Whether the row is complete after its shift, as REST and END rows are."""
-        return bool(row[SHIFT] >= self.rest)
+    def last_field(self, rows: Rows) -> Mask:
+        """Whether a row is complete after its shift, as REST and END rows are."""
+        return rows[..., SHIFT] >= self.rest

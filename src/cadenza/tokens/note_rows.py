@@ -106,12 +106,11 @@ class NoteRows(Representation):
         """How far each row moves the clock, shape (N,); start and END rows do not."""
         return np.append(self.shifts, [self.longest, 0, 0])[rows[:, SHIFT]]
 
-    def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:
+    def context_at(self, clock_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """In beats, sine and cosine of where the clock stands in every period of `METRE`, shape (N, 12)."""
         if not self.context_width:
-            return super().context(rows, clock)
-        at_N1 = (clock + np.cumsum(self.steps(rows)))[:, None]
-        angle = 2 * np.pi / (METRE * self.base.steps) * at_N1
+            return super().context_at(clock_N)
+        angle = 2 * np.pi / (METRE * self.base.steps) * clock_N[:, None]
         return np.concatenate([np.sin(angle), np.cos(angle)], axis=1).astype(np.float32)
 
     def id_name(self, field: int, id: int) -> str:  # noqa: A002

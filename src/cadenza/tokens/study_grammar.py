@@ -11,51 +11,56 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.tokens.contract import Mask, Row
+from cadenza.tokens.contract import Mask, Rows
 
 OFF, ON, SHIFT, VELOCITY = range(4)
 OPENING, LOUDEST, LONGEST_DURATION = -1, 100, 200
 
+Integers = npt.NDArray[np.int64]
+
 
 class Place(NamedTuple):
-    """The kind of the last event, and the pitch that sounds (-1: none)."""
+    """The kind of each piece's last event, and the pitch that sounds (-1: none); shape (L,)."""
 
-    last: int = OPENING
-    sounding: int = -1
+    last: Integers
+    sounding: Integers
 
 
 class StudyGrammar:
     """`kind` and `value` of every id, shape (V,), and which ids may occur at all."""
 
-    def __init__(self, kind: npt.NDArray[np.int64], value: npt.NDArray[np.int64], possible: Mask) -> None:
+    def __init__(self, kind: Integers, value: Integers, possible: Mask) -> None:
         self.kind, self.value = kind, value
         self.sizes: tuple[int, ...] = (len(kind),)
-        self.on, self.off = (kind == ON) & possible, (kind == OFF) & possible
-        self.on &= np.isin(value, value[self.off])  # a pitch that cannot be released is never struck
-        self.gap, self.duration = kind == SHIFT, (kind == SHIFT) & (value <= LONGEST_DURATION)
-        self.loudness = (kind == VELOCITY) & (value != LOUDEST)
-        self.opening = (kind == VELOCITY) & (value == LOUDEST)
+        on, self.off = (kind == ON) & possible, (kind == OFF) & possible
+        on &= np.isin(value, value[self.off])  # a pitch that cannot be released is never struck
+        gap, loudness = kind == SHIFT, (kind == VELOCITY) & (value != LOUDEST)
+        self.duration = gap & (value <= LONGEST_DURATION)
+        after = {
+            OPENING: (kind == VELOCITY) & (value == LOUDEST),
+            OFF: on | gap | loudness,
+            SHIFT: on,
+            VELOCITY: on | gap,
+        }
+        self.after_KV = np.stack([after.get(last, np.zeros_like(on)) for last in range(OPENING, VELOCITY + 1)])
 
-    def begin(self) -> Place:
-        return Place()
+    def begin(self, lanes: int) -> Place:
+        return Place(np.full(lanes, OPENING), np.full(lanes, -1))
 
-    def allowed(self, place: Place, field: int, row: Row) -> Mask:  # noqa: ARG002
-        if place.last == OPENING:
-            return self.opening
-        if place.sounding >= 0:
-            release = self.off & (self.value == place.sounding)
-            return release | self.duration if place.last == ON else release
-        if place.last == SHIFT:
-            return self.on
-        return self.on | self.gap | self.loudness if place.last == OFF else self.on | self.gap
+    def allowed(self, place: Place, field: int, rows_LF: Rows) -> Mask:  # noqa: ARG002
+        """The ids that may come next, shape (L, V)."""
+        sounds_L1 = (place.sounding >= 0)[:, None]
+        release_LV = self.off & (self.value == place.sounding[:, None])
+        lasting_LV = self.duration & (place.last == ON)[:, None]
+        return np.where(sounds_L1, release_LV | lasting_LV, self.after_KV[place.last - OPENING])
 
-    def advance(self, place: Place, row: Row) -> Place:
-        kind, value = int(self.kind[row[0]]), int(self.value[row[0]])
-        sounding = {ON: value, OFF: -1}.get(kind, place.sounding)
-        return Place(kind, sounding)
+    def advance(self, place: Place, rows_LF: Rows) -> Place:
+        kind_L, value_L = self.kind[rows_LF[:, 0]], self.value[rows_LF[:, 0]]
+        sounding_L = np.where(kind_L == ON, value_L, np.where(kind_L == OFF, -1, place.sounding))
+        return Place(kind_L, sounding_L)
 
-    def ends(self, row: Row) -> bool:  # noqa: ARG002
-        return False
+    def ends(self, rows: Rows) -> Mask:
+        return np.zeros(rows.shape[:-1], dtype=bool)
 
-    def last_field(self, row: Row) -> bool:  # noqa: ARG002
-        return True
+    def last_field(self, rows: Rows) -> Mask:
+        return np.ones(rows.shape[:-1], dtype=bool)

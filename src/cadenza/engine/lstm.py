@@ -1,0 +1,84 @@
+"""One row through LSTM layers, in compiled loops.
+
+Shapes: A lanes that read, L lanes in all, N layers, D width, I width of what enters the first layer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from cadenza.engine.kernels import TILE, Floats, Linear, floats, in_order, linear, sigmoid
+
+
+class Layers(NamedTuple):
+    """`first` takes (x, h) of shape I + D, `others`, stacked, take D + D; columns are gates: in, forget, cell, out."""
+
+    first: Linear
+    others: Linear
+
+
+class Memory(NamedTuple):
+    """Hidden and cell vectors, shape (N, L, D)."""
+
+    hidden: Floats
+    cell: Floats
+
+
+class Room(NamedTuple):
+    """Where a thread computes, for so many lanes."""
+
+    both: Floats
+    gates: Floats
+    tanh: Floats
+    tile: Floats
+    bits: np.ndarray
+
+    @classmethod
+    def for_lanes(cls, inside: int, width: int, lanes: int) -> Room:
+        return cls(
+            both=floats(lanes * (max(inside, width) + width)),
+            gates=floats(lanes, 4 * width),
+            tanh=floats(width),
+            tile=floats(TILE * 4 * width),
+            bits=np.zeros(4 * width, np.int32),
+        )
+
+
+@in_order
+def read_row(layers, memory, room, lanes_A, x_AI, hidden_AD):
+    """Move so many lanes on by the embedded rows x; `hidden` becomes the output of the last layer."""
+    count, width = hidden_AD.shape
+    gates_AO = room.gates[:count]
+    for n in range(memory.hidden.shape[0]):
+        enters = x_AI.shape[1] if n == 0 else width
+        both_AK = room.both[: count * (enters + width)].reshape(count, enters + width)
+        for a in range(count):
+            both_AK[a, :enters] = x_AI[a] if n == 0 else hidden_AD[a]
+            both_AK[a, enters:] = memory.hidden[n, lanes_A[a]]
+        if n == 0:
+            linear(both_AK, layers.first.weight, layers.first.scale, layers.first.bias, room.tile, gates_AO)
+        else:
+            part = layers.others
+            linear(both_AK, part.weight[n - 1], part.scale[n - 1], part.bias[n - 1], room.tile, gates_AO)
+        for a in range(count):
+            hidden_D, cell_D = memory.hidden[n, lanes_A[a]], memory.cell[n, lanes_A[a]]
+            turn_gates(gates_AO[a], cell_D, hidden_D, room.tanh, room.bits)
+            hidden_AD[a] = hidden_D
+
+
+@in_order
+def turn_gates(gates_O, cell_D, hidden_D, room_D, bits):
+    """New cell and hidden vectors; tanh(x) = 2 sigmoid(2 x) - 1."""
+    width = cell_D.shape[0]
+    for d in range(2 * width, 3 * width):
+        gates_O[d] *= np.float32(2)
+    sigmoid(gates_O, bits)
+    for d in range(width):
+        fresh = np.float32(2) * gates_O[2 * width + d] - np.float32(1)
+        cell_D[d] = gates_O[width + d] * cell_D[d] + gates_O[d] * fresh
+        room_D[d] = np.float32(2) * cell_D[d]
+    sigmoid(room_D, bits)
+    for d in range(width):
+        hidden_D[d] = gates_O[3 * width + d] * (np.float32(2) * room_D[d] - np.float32(1))

@@ -1,0 +1,66 @@
+"""The names and shapes of a model's weights, so that a file can be checked before any loop runs over it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+
+from cadenza.settings import ModelSettings
+
+MLP_RATIO, MLP_MULTIPLE = 8 / 3, 64
+
+Shape = tuple[int, ...]
+
+
+def weight_shapes(
+    settings: ModelSettings, sizes: Sequence[int], context_width: int, pitch_fields: Sequence[int]
+) -> dict[str, Shape]:
+    """As `models.build` makes them of the same arguments."""
+    pitches = () if settings.trunk == "study" else tuple(pitch_fields)
+    inside = settings.width // 2 if settings.trunk == "study" else settings.width
+    read = [*sizes, *(2 * sizes[f] - 1 for f in pitches)]  # a start id each, and "no interval"
+    found: dict[str, Shape] = {f"trunk.embed.fields.{g}.weight": (size + 1, inside) for g, size in enumerate(read)}
+    if context_width:
+        found["trunk.embed.context.weight"] = inside, context_width
+    found |= dict(trunk_shapes(settings, inside))
+    found |= dict(head_shapes(settings, sizes, pitches))
+    return found
+
+
+def trunk_shapes(settings: ModelSettings, inside: int) -> Iterator[tuple[str, Shape]]:
+    width = settings.width
+    for n in range(settings.layers):
+        if settings.trunk == "transformer":
+            hidden = MLP_MULTIPLE * math.ceil(MLP_RATIO * width / MLP_MULTIPLE)
+            block = f"trunk.blocks.{n}"
+            yield from ((f"{block}.{norm}.weight", (width,)) for norm in ("norm_attention", "norm_mlp"))
+            yield f"{block}.query_key_value.weight", (3 * width, width)
+            yield f"{block}.mix.weight", (width, width)
+            yield f"{block}.mlp.gate_up.weight", (2 * hidden, width)
+            yield f"{block}.mlp.down.weight", (width, hidden)
+        else:
+            yield f"trunk.layers.weight_ih_l{n}", (4 * width, inside if n == 0 else width)
+            yield f"trunk.layers.weight_hh_l{n}", (4 * width, width)
+            yield from ((f"trunk.layers.bias_{part}_l{n}", (4 * width,)) for part in ("ih", "hh"))
+    if settings.trunk == "transformer":
+        yield "trunk.norm.weight", (width,)
+
+
+def head_shapes(settings: ModelSettings, sizes: Sequence[int], pitches: Sequence[int]) -> Iterator[tuple[str, Shape]]:
+    width, last = settings.width, len(sizes) - 1
+    linear = {f"heads.leave.{f}": size for f, size in enumerate(sizes)}
+    linear |= {f"heads.melodic.{f}": 2 * sizes[f] - 1 for f in pitches}
+    linear |= {f"heads.harmonic.{g}-{f}": 2 * sizes[f] - 1 for g, f in combinations(pitches, 2)}
+    for g in range(last):
+        yield f"heads.given.{g}.weight", (sizes[g] + 1, width)
+    if settings.trunk != "study":
+        linear |= {f"heads.enter.{f}": width for f in range(len(sizes))}
+        yield from ((f"heads.moved.{f}.weight", (2 * sizes[f], width)) for f in pitches if f < last)
+        for name in (f"heads.deeper.{f}.{n}" for f in range(len(sizes)) for n in range(settings.head_layers)):
+            yield f"{name}.norm.weight", (width,)
+            yield f"{name}.mlp.gate_up.weight", (2 * width, width)
+            yield f"{name}.mlp.down.weight", (width, width)
+    for name, columns in linear.items():
+        yield f"{name}.weight", (columns, width)
+        yield f"{name}.bias", (columns,)
