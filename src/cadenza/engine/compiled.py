@@ -16,8 +16,8 @@ import numpy.typing as npt
 
 from cadenza.engine import heads, lstm, transformer
 from cadenza.engine.heads import FieldWeights, Reading
-from cadenza.engine.kernels import Floats, Linear, linear
-from cadenza.engine.packing import Packing, Tables, Weights, stack
+from cadenza.engine.kernels import TILE, Floats, Linear, linear
+from cadenza.engine.packing import Packing, Tables, Weights, side_by_side, stack
 from cadenza.settings import HEAD_WIDTH, ModelSettings
 
 LANES = 64
@@ -131,10 +131,7 @@ class CompiledReader:
         self.enter = None
         if not plain:
             entering = "trunk.norm" if settings.trunk == "transformer" else ""
-            layers = [packing.linear(f"heads.enter.{f}", entering) for f in fields]
-            self.enter = Linear(
-                *(np.ascontiguousarray(np.concatenate(part, axis=-1)) for part in zip(*layers, strict=True))
-            )
+            self.enter = side_by_side([packing.linear(f"heads.enter.{f}", entering) for f in fields])
         self.fields = [field_weights(packing, f, pitches, settings.head_layers, plain) for f in fields]
         place = [pitches.index(f) if f in pitches else -1 for f in fields]
         self.reading = Reading(np.array(sizes), np.array(place), self.read_tables.begins, self.head_tables.begins)
@@ -150,7 +147,7 @@ class CompiledReader:
             for _ in range(self.threads)
         ]
         self.tiles = [
-            np.zeros(8 * max(len(self.fields) * self.width, self.columns), np.float32) for _ in range(self.threads)
+            np.zeros(TILE * max(len(self.fields) * self.width, self.columns), np.float32) for _ in range(self.threads)
         ]
         self.before_LF = np.tile(np.array(self.sizes), (lanes, 1))
 
@@ -209,12 +206,10 @@ class CompiledReader:
 
 def field_weights(packing: Packing, f: int, pitches: Sequence[int], head_layers: int, plain: bool) -> FieldWeights:
     kinds = [f"heads.melodic.{f}", *(f"heads.harmonic.{g}-{f}" for g in pitches if g < f)] if f in pitches else []
-    leave = [packing.linear(name) for name in (f"heads.leave.{f}", *kinds)]
-    together = Linear(*(np.ascontiguousarray(np.concatenate(part, axis=-1)) for part in zip(*leave, strict=True)))
     names = [f"heads.deeper.{f}.{n}" for n in range(0 if plain else head_layers)]
     return FieldWeights(
         packing.stacked([f"{name}.mlp.gate_up" for name in names], [f"{name}.norm" for name in names]),
         packing.stacked([f"{name}.mlp.down" for name in names]),
-        together,
+        side_by_side([packing.linear(name) for name in (f"heads.leave.{f}", *kinds)]),
         plain,
     )

@@ -57,7 +57,13 @@ class Packing(NamedTuple):
 
 
 def stack(layers: Sequence[Linear]) -> Linear:
+    """Layers of like shape as one, the layers coming first."""
     return Linear(*(np.stack(part) for part in zip(*layers, strict=True)))
+
+
+def side_by_side(layers: Sequence[Linear]) -> Linear:
+    """Layers that read the same as one with the columns of all."""
+    return Linear(*(np.ascontiguousarray(np.concatenate(part, axis=-1)) for part in zip(*layers, strict=True)))
 
 
 class Tables(NamedTuple):
