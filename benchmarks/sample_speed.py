@@ -1,7 +1,7 @@
 """Notes improvised per second, against peers, on the same two cores.
 
 Ours is the default network after a minute of training on the violin corpus (`split_by_piece.csv`), at its default
-settings, masks and all. The study's loop (`study_network.py`) reads its last 50 tokens anew for each token, as its
+settings, masks and all, in int8; the peers are in float32. The study's loop (`study_network.py`) reads its last 50 tokens anew for each token, as its
 author wrote it. GPT-2 of as many parameters on MidiTok's TSD tokens (`gpt2.py`) samples by Hugging Face's `generate` with
 its cache, 500 tokens from BOS. A peer's tokens count as notes by how many tokens a note takes in the training
 pieces; how it was trained makes no difference to its speed, so it is not. All work in turn, and the best round of each
@@ -74,7 +74,7 @@ def trained(ours: Ours) -> Reader:
 
 
 def improvise(reader: Reader, count: int) -> float:
-    """Rows until every piece has ended or has `ROWS` of them."""
+    """The notes made until every piece has ended or has `ROWS` of them."""
     tokens = NoteRows(TimeBase())
     made = sample(
         reader,
@@ -86,7 +86,7 @@ def improvise(reader: Reader, count: int) -> float:
         steps=10**9,
         prompt=np.empty((0, 4), np.int16),
     )
-    return sum(1 for _ in made)
+    return sum(1 for _, row in made if row[0] < tokens.rest)
 
 
 def best_rates(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:

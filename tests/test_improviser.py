@@ -423,3 +423,25 @@ def test_a_prompt_is_read_like_the_corpus_and_says_what_was_set_aside(
     assert len(notes) == 60
     assert notes.header.name == ""
     assert aside == "acoustic grand piano: 9 notes"
+
+
+def test_two_streams_of_one_model_do_not_disturb_each_other(tmp_path: Path) -> None:
+    facts = FACTS["seconds"]
+    model = fresh_model(SMALL, representation("notes", facts.base), seed=3)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(model_bytes(model.state_dict(), SMALL, TokenSettings(), MidiSettings(), facts, "", 1))
+    loaded = load(path)
+    alone = loaded.generate(2, seed=5, rows=20)
+    first, second = (loaded.stream(SampleSettings(rows=20), count, 5) for count in (2, 1))
+    for _ in range(9):
+        next(first), next(second)
+    for made, wanted in ((outcome(first), alone), (outcome(second), alone[:1])):
+        for piece, notes in zip(made, wanted, strict=True):
+            assert all(np.array_equal(a, b) for a, b in zip(piece.notes.columns, notes.columns, strict=True))
+
+
+def test_weights_in_a_precision_that_numpy_lacks_are_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(save({"a": torch.zeros(2, dtype=torch.bfloat16)}, {FORMAT: "{}"}))
+    with pytest.raises(CadenzaError, match=r"damaged or cut off|do not fit"):
+        load(path)

@@ -417,3 +417,10 @@ def test_a_chord_at_the_top_of_the_range_forbids_a_further_note() -> None:
     assert not grammar.allowed(place, 0, row)[0, 0]
     assert grammar.allowed(place, 0, row)[0, 1:].all()
     assert np.flatnonzero(grammar.in_range).tolist() == list(range(50, 71))
+
+
+def test_a_piece_that_begins_with_a_rest_can_go_on() -> None:
+    tokens = NOTE_ROWS[0]
+    grammar, rest = tokens.grammar(), tokens.start_row[None].copy()
+    rest[0, 0] = tokens.rest
+    assert grammar.allowed(grammar.advance(grammar.begin(1), rest), 0, rest)[0].any()

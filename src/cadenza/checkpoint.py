@@ -22,7 +22,7 @@ from safetensors.numpy import save
 
 from cadenza import engine
 from cadenza.corpus.works import Hashes
-from cadenza.engine.shapes import weight_shapes
+from cadenza.engine.shapes import check_weights
 from cadenza.errors import CadenzaError
 from cadenza.notes import TimeBase
 from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings
@@ -166,9 +166,8 @@ class Checkpoint:
         model.load_state_dict({name: torch.from_numpy(each) for name, each in self.weights.items()}, assign=True)
         return model.to(self.device).eval()
 
-    @cached_property
     def reader(self) -> Reader:
-        """The network as it improvises: in compiled loops on the CPU, else in PyTorch."""
+        """The network as it improvises, blank: in compiled loops on the CPU, else in PyTorch."""
         if self.device == "cpu":
             return engine.reader(self.weights, self.settings, self.representation, threads=cores())
         from cadenza.models.reader import ModelReader
@@ -196,7 +195,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> Checkpoint:
         with safe_open(path, "np") as file:
             header = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError) as error:  # numpy lacks bfloat16: a TypeError
         raise CadenzaError(
             f"{path}: damaged or cut off ({str(error).splitlines()[0]}); copy it again or train anew."
         ) from None
@@ -250,13 +249,3 @@ def from_header(path: Path, header: Mapping[str, Any], weights: dict[str, npt.ND
         raise CadenzaError(
             f"{path}: its header and its weights do not fit together ({str(error).splitlines()[0]}); copy it again or train anew."
         ) from None
-
-
-def check_weights(weights: Mapping[str, npt.NDArray[Any]], settings: ModelSettings, tokens: Schema) -> None:
-    """Weights that are not those of such a network raise `ValueError`."""
-    wanted = weight_shapes(settings, tokens.sizes, tokens.context_width, tokens.pitch_fields)
-    if differing := sorted(wanted.keys() ^ weights.keys()):
-        raise ValueError(f"{differing[0]} is {'missing' if differing[0] in wanted else 'unknown'}")
-    for name, shape in wanted.items():
-        if weights[name].shape != shape or weights[name].dtype != np.float32:
-            raise ValueError(f"{name} is {weights[name].dtype} of shape {weights[name].shape}, not float32 of {shape}")

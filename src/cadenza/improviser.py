@@ -85,7 +85,7 @@ class Improviser(Checkpoint):
         made: list[list[np.ndarray]] = [list(rows) for _ in range(count)]
         clock = np.full(count, int(tokens.steps(rows).sum()))
         for item, row in sample(
-            self.reader, tokens, grammar, settings, count=count, seed=seed, steps=limit - late, prompt=rows
+            self.reader(), tokens, grammar, settings, count=count, seed=seed, steps=limit - late, prompt=rows
         ):
             made[item].append(row)
             clock[item] += int(tokens.steps(row[None])[0])

@@ -73,6 +73,8 @@ def check_fields(settings: SampleSettings, fields: Sequence[str]) -> None:
 def improvise(chooser: Chooser, items: Integers, seed: int, steps: int, prompt: Rows) -> Iterator[tuple[int, Rows]]:
     """The pieces of these items, all moved on together; who is done leaves."""
     reader, tokens, grammar = chooser.reader, chooser.representation, chooser.grammar
+    if len(prompt) >= chooser.settings.rows:
+        return
     draws = Draws([np.random.default_rng([seed, item]) for item in items.tolist()], len(tokens.sizes))
     lanes, place, clock_L = np.arange(len(items)), grammar.begin(len(items)), np.zeros(len(items), np.int64)
     reader.begin(len(items))

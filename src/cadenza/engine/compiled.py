@@ -102,7 +102,7 @@ TRUNKS: dict[str, type[Trunk]] = {"transformer": CompiledTransformer, "lstm": Co
 
 
 class CompiledReader:
-    """The weights of a model, of these names and shapes; others raise `KeyError` or `ValueError`."""
+    """The weights of a model, of the names and shapes that `check_weights` asks for."""
 
     lanes = LANES
 

@@ -9,6 +9,7 @@ Shapes: L lanes, K columns in, O columns out.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,8 +21,22 @@ Floats = npt.NDArray[np.float32]
 TILE = 8
 """Rows of weights that are taken at once."""
 
-in_order = njit(fastmath={"contract"}, nogil=True, error_model="numpy", cache=True)
-any_order = njit(fastmath={"contract", "reassoc", "nsz", "arcp"}, nogil=True, error_model="numpy", cache=True)
+
+def compiled(*liberties: str) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a loop, with these liberties in its arithmetic, and keep it on disk where that is possible."""
+
+    def compile_loop(loop: Callable[..., Any]) -> Any:
+        how: dict[str, Any] = {"fastmath": set(liberties), "nogil": True, "error_model": "numpy"}
+        try:
+            return njit(cache=True, **how)(loop)
+        except RuntimeError:  # no folder to keep it in
+            return njit(**how)(loop)
+
+    return compile_loop
+
+
+in_order = compiled("contract")
+any_order = compiled("contract", "reassoc", "nsz", "arcp")
 
 LOG2_E = np.float32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float32(0.693145751953125), np.float32(1.428606765330187e-06)
@@ -125,7 +140,7 @@ def add_rows_to_two(x_K, y_K, k, tile_TO, out_O, other_O):
         out_O[o], other_O[o] = s, t
 
 
-@any_order
+@in_order
 def exponentials(x, bits):
     """Sets x = exp(x): a power of two by its bits times a polynomial (Cody & Waite, 1980); `bits` is room for int32."""
     for i in range(x.shape[0]):

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from cadenza.settings import ModelSettings
+from cadenza.tokens import Schema
 
 MLP_RATIO, MLP_MULTIPLE = 8 / 3, 64
 
 Shape = tuple[int, ...]
+
+
+def check_weights(weights: Mapping[str, npt.NDArray[Any]], settings: ModelSettings, tokens: Schema) -> None:
+    """Weights that are not those of such a network raise `ValueError`."""
+    wanted = weight_shapes(settings, tokens.sizes, tokens.context_width, tokens.pitch_fields)
+    if differing := sorted(wanted.keys() ^ weights.keys()):
+        raise ValueError(f"{differing[0]} is {'missing' if differing[0] in wanted else 'unknown'}")
+    for name, shape in wanted.items():
+        if weights[name].shape != shape or weights[name].dtype != np.float32:
+            raise ValueError(f"{name} is {weights[name].dtype} of shape {weights[name].shape}, not float32 of {shape}")
 
 
 def weight_shapes(

@@ -115,10 +115,11 @@ def attend(qkv_O, keys_DW, values_WD, row, speed_c, scores_W, bits, out_D):
         values_WD[place, d] = qkv_O[2 * width + d]
         query_D[d] *= np.float32(1 / math.sqrt(HEAD_WIDTH))
     for head in range(0, width, HEAD_WIDTH):
-        scores_W[:] = 0
+        seen_W = scores_W[:seen]
+        seen_W[:] = 0
         for d in range(head, head + HEAD_WIDTH, TILE):
-            add_rows(query_D, d, keys_DW, d, 0, scores_W)
-        softmax(scores_W[:seen], bits)
+            add_rows(query_D, d, keys_DW, d, 0, seen_W)
+        softmax(seen_W, bits)
         out_D[head : head + HEAD_WIDTH] = 0
         mix(scores_W, seen, values_WD, head, out_D[head : head + HEAD_WIDTH])
 

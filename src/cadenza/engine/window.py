@@ -20,10 +20,17 @@ class Windowed:
 
     def read(self, lanes_L: Integers, rows_LF: Rows, context_LC: Floats) -> None:
         self.read_so_far = [*self.read_so_far, (lanes_L, rows_LF, context_LC)][-self.window :]
-        self.reader.begin(self.count)
-        for lanes, rows, context in self.read_so_far:
-            still = np.isin(lanes, lanes_L)
-            self.reader.read(lanes[still], rows[still], context[still])
+        self.up_to_date = False
 
     def logits(self, field: int, rows_LF: Rows) -> Floats:
+        if not self.up_to_date:
+            self.read_anew()
         return self.reader.logits(field, rows_LF)
+
+    def read_anew(self) -> None:
+        """The rows in the window, from blank lanes, in those lanes that read last."""
+        self.reader.begin(self.count)
+        for lanes, rows, context in self.read_so_far:
+            still = np.isin(lanes, self.read_so_far[-1][0])
+            self.reader.read(lanes[still], rows[still], context[still])
+        self.up_to_date = True

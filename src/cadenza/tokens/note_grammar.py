@@ -49,7 +49,7 @@ class NoteGrammar:
     def _shifts(self, place: Place) -> Mask:
         mask_LV = np.repeat(place.begun[:, None], self.sizes[SHIFT], axis=1)
         mask_LV[:, self.end] &= ~place.resting
-        mask_LV[:, 0] = ~place.resting & (place.top < self.highest)
+        mask_LV[:, 0] = ~place.begun | (~place.resting & (place.top < self.highest))
         return mask_LV
 
     def advance(self, place: Place, rows_LF: Rows) -> Place:
