@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, TimeBase, from_first_onset
-from cadenza.tokens import REPRESENTATIONS, Grammar, Representation, Rows, Unmasked, representation
+from cadenza.tokens import REPRESENTATIONS, Grammar, Representation, Rows, Ruled, Unmasked, representation
 from cadenza.tokens.bins import bin_velocity, nearest_bin, time_values, velocity_bin
 from cadenza.tokens.note_grammar import Place
 from cadenza.tokens.note_rows import NoteRows
@@ -424,3 +424,36 @@ def test_a_piece_that_begins_with_a_rest_can_go_on() -> None:
     grammar, rest = tokens.grammar(), tokens.start_row[None].copy()
     rest[0, 0] = tokens.rest
     assert grammar.allowed(grammar.advance(grammar.begin(1), rest), 0, rest)[0].any()
+
+
+class Only:
+    """A rule that allows some ids of the first field and knows nothing of places."""
+
+    def __init__(self, *ids: int) -> None:
+        self.ids = ids
+
+    def begin(self, lanes: int) -> np.ndarray:
+        return np.zeros(lanes)
+
+    def allowed(self, place: np.ndarray, field: int, rows_LF: Rows) -> np.ndarray:
+        mask = np.full((len(place), EVERY[0].sizes[field]), field > 0)
+        mask[:, list(self.ids)] = True
+        return mask
+
+    def advance(self, place: np.ndarray, rows_LF: Rows) -> np.ndarray:
+        return place
+
+
+def test_rules_take_away_and_wishes_give_way() -> None:
+    tokens = EVERY[0]
+    grammar = tokens.grammar()
+    begun = tokens.encode(Notes.of([0], [60], [10], [80]), end=False)
+
+    def left(ruled: Ruled) -> list[int]:
+        place = ruled.advance(ruled.begin(1), begun)
+        return np.flatnonzero(ruled.allowed(place, 0, begun)[0]).tolist()
+
+    assert left(Ruled(grammar, [Only(3, 5, 7)])) == [3, 5, 7]
+    assert left(Ruled(grammar, [Only(3, 5, 7)], [Only(5, 9)])) == [5]
+    assert left(Ruled(grammar, [Only(3, 5, 7)], [Only(9), Only(7)])) == [7]
+    assert left(Ruled(grammar, [Only(3), Only(5)])) == []

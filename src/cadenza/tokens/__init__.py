@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from cadenza.notes import TimeBase
-from cadenza.tokens.contract import Grammar, Representation, Rows, Schema, Unmasked, Variation
+from cadenza.tokens.contract import Grammar, Representation, Rows, Rule, Ruled, Schema, Unmasked, Variation
 from cadenza.tokens.note_rows import NoteRows
 from cadenza.tokens.study_events import StudyEvents
 
@@ -18,4 +18,15 @@ def representation(name: str, base: TimeBase, vocabulary: Sequence[str] = ()) ->
     return REPRESENTATIONS[name](base, vocabulary)
 
 
-__all__ = ["REPRESENTATIONS", "Grammar", "Representation", "Rows", "Schema", "Unmasked", "Variation", "representation"]
+__all__ = [
+    "REPRESENTATIONS",
+    "Grammar",
+    "Representation",
+    "Rows",
+    "Rule",
+    "Ruled",
+    "Schema",
+    "Unmasked",
+    "Variation",
+    "representation",
+]

@@ -24,13 +24,11 @@ Variation = Callable[[Rows, np.random.Generator], Rows]
 """Windows (B, T, F) as they could have been as well, each changed in its own way; start ids stay."""
 
 
-class Grammar(Protocol):
+class Rule(Protocol):
     """What may come next in tables that are written side by side, L of them.
 
     A place says where each stands: an array with an entry for each, or a tuple of places.
     """
-
-    sizes: tuple[int, ...]
 
     def begin(self, lanes: int) -> Any:
         """The place of so many tables before their first row."""
@@ -40,6 +38,12 @@ class Grammar(Protocol):
 
     def advance(self, place: Any, rows_LF: Rows) -> Any:
         """The place after one more row of each."""
+
+
+class Grammar(Rule, Protocol):
+    """The rule that makes a table one of its representation."""
+
+    sizes: tuple[int, ...]
 
     def ends(self, rows: Rows) -> Mask:
         """Whether a piece is over with its row; rows (…, F) give (…)."""
@@ -168,3 +172,29 @@ class Unmasked:
 
     def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask:  # noqa: ARG002
         return np.ones((len(rows_LF), self.sizes[field]), dtype=bool)
+
+
+class Ruled:
+    """A grammar with further rules; what all of them allow may come next.
+
+    A rule that gives way (`wishes`) is left aside for a row in which it and those before it would leave nothing.
+    """
+
+    def __init__(self, grammar: Grammar, rules: Sequence[Rule] = (), wishes: Sequence[Rule] = ()) -> None:
+        self.grammar, self.rules, self.sizes = grammar, (grammar, *rules, *wishes), grammar.sizes
+        self.firm = 1 + len(rules)
+        self.ends, self.last_field = grammar.ends, grammar.last_field
+
+    def begin(self, lanes: int) -> tuple[Any, ...]:
+        return tuple(rule.begin(lanes) for rule in self.rules)
+
+    def allowed(self, place: tuple[Any, ...], field: int, rows_LF: Rows) -> Mask:
+        masks = [rule.allowed(each, field, rows_LF) for rule, each in zip(self.rules, place, strict=True)]
+        mask_LV = np.logical_and.reduce(masks[: self.firm])
+        for wish_LV in masks[self.firm :]:
+            both_LV = mask_LV & wish_LV
+            mask_LV = np.where(both_LV.any(axis=1, keepdims=True), both_LV, mask_LV)
+        return mask_LV
+
+    def advance(self, place: tuple[Any, ...], rows_LF: Rows) -> tuple[Any, ...]:
+        return tuple(rule.advance(each, rows_LF) for rule, each in zip(self.rules, place, strict=True))
