@@ -19,7 +19,7 @@ import torch
 from cadenza import engine
 from cadenza.notes import TimeBase
 from cadenza.presets import build
-from cadenza.sample import Reader, sample
+from cadenza.sample import Length, Reader, sample
 from cadenza.settings import SampleSettings
 from cadenza.tokens.note_rows import NoteRows
 from contestant import TRAIN, Work
@@ -81,12 +81,12 @@ def improvise(reader: Reader, count: int) -> float:
         tokens,
         tokens.grammar(),
         SampleSettings(rows=ROWS),
-        count=count,
+        items=range(count),
         seed=0,
-        steps=10**9,
+        length=Length(),
         prompt=np.empty((0, 4), np.int16),
     )
-    return sum(1 for _, row in made if row[0] < tokens.rest)
+    return sum(step.row[0] < tokens.rest for step in made)
 
 
 def best_rates(ways: dict[str, Callable[[], float]], rounds: int) -> dict[str, float]:

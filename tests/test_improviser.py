@@ -19,7 +19,7 @@ from cadenza.checkpoint import FORMAT, Facts, fresh_model, model_bytes, with_sam
 from cadenza.improviser import Improviser, load_improviser
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.records import Said, outcome
-from cadenza.runs.results import generate_files
+from cadenza.runs import generation
 from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, Settings, TokenSettings
 from cadenza.tokens import representation
 
@@ -112,7 +112,7 @@ def test_no_piece_is_longer_than_asked(tmp_path: Path, kind: str) -> None:
 def test_a_piece_comes_with_the_rows_it_was_read_from(tmp_path: Path, kind: str, masks: bool) -> None:
     model = load(saved(tmp_path, kind))
     settings = SampleSettings(seconds=1000, rows=30, masks=masks)
-    for notes, rows in outcome(model.stream(settings, 3, seed=2)):
+    for _, notes, rows, *_ in outcome(model.stream(settings, range(3), seed=2)):
         assert rows.shape[1] == len(model.representation.sizes)
         assert len(rows) <= 30
         if masks and kind == "study":
@@ -183,14 +183,14 @@ def test_every_piece_begins_with_the_opening_of_the_model(tmp_path: Path, kind: 
     first = Notes.of([0, 10, 20], [61, 63, 66], [10, 10, 10], [82, 82, 82], header)
     opening = opening_rows(kind, first)
     model = load(saved(tmp_path, kind, opening=opening))
-    pieces = outcome(model.stream(SampleSettings(seconds=30, rows=len(opening) + 40), 3, seed=1))
-    for notes, rows in pieces:
+    pieces = outcome(model.stream(SampleSettings(seconds=30, rows=len(opening) + 40), range(3), seed=1))
+    for _, notes, rows, *_ in pieces:
         assert [tuple(row) for row in rows[: len(opening)].tolist()] == list(opening)
         assert len(rows) > len(opening)
         assert notes.pitch[:3].tolist() == [61, 63, 66]
         assert notes.onset[:3].tolist() == [0, 10, 20]
-    assert len({rows.tobytes() for _, rows in pieces}) == 3
-    [alone] = outcome(model.stream(SampleSettings(seconds=30, rows=len(opening)), 1, seed=1))
+    assert len({piece.rows.tobytes() for piece in pieces}) == 3
+    [alone] = outcome(model.stream(SampleSettings(seconds=30, rows=len(opening)), range(1), seed=1))
     assert len(alone.rows) == len(opening)
     assert np.array_equal(alone.notes.pitch, first.pitch)
 
@@ -234,8 +234,13 @@ FEW_EVENTS = ("NOTE_OFF_60", "NOTE_OFF_62", "NOTE_ON_60", "NOTE_ON_62", "TIME_SH
 
 
 @pytest.fixture
-def few(tmp_path: Path) -> Improviser:
-    return load_improviser(saved(tmp_path, "study", vocabulary=FEW_EVENTS, lowest=60, highest=62))
+def few_file(tmp_path: Path) -> Path:
+    return saved(tmp_path, "study", vocabulary=FEW_EVENTS, lowest=60, highest=62)
+
+
+@pytest.fixture
+def few(few_file: Path) -> Improviser:
+    return load_improviser(few_file)
 
 
 def test_a_prompt_that_is_known_in_part_is_gone_on_from_and_comes_back_whole(few: Improviser) -> None:
@@ -257,16 +262,19 @@ def test_a_prompt_none_of_whose_notes_is_known_is_refused(few: Improviser, pitch
         few.generate(seconds=10, prompt=given)
 
 
-def said_by_generate(model: Improviser, path: Path, out: Path) -> list[str]:
+def said_by_generate(model: Path, prompt: Path, out: Path) -> list[str]:
     settings = Settings(sample=SampleSettings(count=1, seconds=10))
-    records = generate_files(model, settings, 0, path, "mid", out, keep=True)
+    place = generation.Place(out, "mid", True, settings.audio)
+    records = generation.generate(generation.Asked(model, "cpu", settings, 0, prompt), place, best_of=1)
     return [record.text for record in records if isinstance(record, Said)]
 
 
-def test_the_command_says_what_of_a_prompt_is_not_in_the_vocabulary(few: Improviser, tmp_path: Path) -> None:
+def test_the_command_says_what_of_a_prompt_is_not_in_the_vocabulary(
+    few: Improviser, few_file: Path, tmp_path: Path
+) -> None:
     path = tmp_path / "prompt.mid"
     path.write_bytes(midi.to_bytes(Notes.of([0, 60, 110], [60, 61, 62], [50, 50, 50], [80, 80, 80])))
-    said = said_by_generate(few, path, tmp_path / "out")
+    said = said_by_generate(few_file, path, tmp_path / "out")
     assert said[0] == "Temperature 0.95 (the default)."
     assert said[1].startswith(f"{path}: Not in the model's vocabulary and left out: 2 events, ")
     assert "NOTE_ON_61 (1×)" in said[1]
@@ -274,7 +282,7 @@ def test_the_command_says_what_of_a_prompt_is_not_in_the_vocabulary(few: Improvi
     assert said[-1].startswith("Wrote ")
     assert midi.read(tmp_path / "out/seed0-01.mid", few.reading).pitch[:3].tolist() == [60, 61, 62]
     path.write_bytes(midi.to_bytes(Notes.of([0, 60], [60, 62], [50, 50], [80, 80])))
-    assert all(line.startswith("Wrote ") for line in said_by_generate(few, path, tmp_path / "known")[1:])
+    assert all(line.startswith("Wrote ") for line in said_by_generate(few_file, path, tmp_path / "known")[1:])
 
 
 def test_a_note_at_the_onset_of_the_last_one_of_a_prompt_is_not_lost(few: Improviser) -> None:
@@ -284,14 +292,15 @@ def test_a_note_at_the_onset_of_the_last_one_of_a_prompt_is_not_lost(few: Improv
     events = "NOTE_ON_60 TIME_SHIFT_50 NOTE_OFF_60 NOTE_ON_62 TIME_SHIFT_10 NOTE_OFF_62".split()  # noqa: SIM905
     more = np.array([[tokens.vocabulary.index(name)] for name in events], dtype=np.int16)
     known = tokens.encode(given, end=False)
-    piece = few.finish(np.concatenate([known, more]), len(known), given, given.header, limit=1000)
+    plan = few.plan(SampleSettings(seconds=10), 0, given)
+    piece = few.notes_of(plan, np.concatenate([known, more]))
     assert sorted(piece.pitch.tolist()) == [60, 60, 62, 62]
 
 
 def test_without_masks_a_piece_still_stops_at_its_end(tmp_path: Path) -> None:
     model = load(saved(tmp_path, "seconds"))
     end = model.representation.sizes[0] - 1
-    for _, rows in outcome(model.stream(SampleSettings(seconds=600, rows=400, masks=False), 8, seed=0)):
+    for _, _, rows, *_ in outcome(model.stream(SampleSettings(seconds=600, rows=400, masks=False), range(8), seed=0)):
         assert end not in rows[:-1, 0]
 
 
@@ -432,7 +441,7 @@ def test_two_streams_of_one_model_do_not_disturb_each_other(tmp_path: Path) -> N
     path.write_bytes(model_bytes(model.state_dict(), SMALL, TokenSettings(), MidiSettings(), facts, "", 1))
     loaded = load(path)
     alone = loaded.generate(2, seed=5, rows=20)
-    first, second = (loaded.stream(SampleSettings(rows=20), count, 5) for count in (2, 1))
+    first, second = (loaded.stream(SampleSettings(rows=20), range(count), 5) for count in (2, 1))
     for _ in range(9):
         next(first), next(second)
     for made, wanted in ((outcome(first), alone), (outcome(second), alone[:1])):

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cadenza.improviser import Improviser, Piece
@@ -48,7 +49,7 @@ def with_pieces(monkeypatch: pytest.MonkeyPatch, pieces: list[Notes]) -> None:
 
     def stream(*_: object) -> Any:
         yield from ()
-        return [Piece(notes, None) for notes in pieces]  # type: ignore[arg-type]
+        return [Piece(item, notes, np.zeros((0, 4), np.int16), 0, 0.0, 0.0, {}) for item, notes in enumerate(pieces)]
 
     monkeypatch.setattr(Improviser, "stream", stream)
 

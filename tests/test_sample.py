@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import hypothesis
@@ -12,13 +13,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cadenza.batches import Tables
 from cadenza.engine import reader
 from cadenza.engine.choice import choose_ids
 from cadenza.errors import CadenzaError
+from cadenza.likelihood import score
 from cadenza.models import MODELS, Model, build
 from cadenza.models.reader import ModelReader
 from cadenza.notes import Notes, TimeBase
-from cadenza.sample import Reader, check, sample
+from cadenza.sample import CLOSING, Length, Reader, Step, check, sample
 from cadenza.settings import ModelSettings, SampleSettings
 from cadenza.tokens import REPRESENTATIONS, Representation, Rows, Unmasked, representation
 
@@ -30,6 +33,9 @@ TABLES = {
 }
 STEPS = 3000
 every_table = pytest.mark.parametrize("kind", sorted(TABLES))
+every_note_table = pytest.mark.parametrize(
+    "kind", [kind for kind, tokens in sorted(TABLES.items()) if tokens.name == "notes"]
+)
 every_model = pytest.mark.parametrize("trunk", sorted(MODELS))
 every_reader = pytest.mark.parametrize("how", ["pytorch", "float32", "int8"])
 with_and_without_window = pytest.mark.parametrize("window", [0, 7])
@@ -140,21 +146,30 @@ def reader_of(how: str, trunk: str, tokens: Representation, window: int = 0, thr
 
 def improvised(
     trunk: str, kind: str, count: int, temperature: float = 2.0, seed: int = 0, prompt: Rows | None = None,
-    window: int = 0, rows: int = 400, masks: bool = True, by_field: dict[str, float] | None = None,
-    how: str = "int8", threads: int = 1,
+    window: int = 0, rows: int = 400, masks: bool = True, how: str = "int8", threads: int = 1, **more: Any,
 ) -> list[Rows]:  # fmt: skip
     """The new rows of some pieces, the prompt's not among them."""
     tokens = TABLES[kind]
     empty = np.empty((0, len(tokens.sizes)), np.int16)
+    steps = steps_of(trunk, kind, range(count), temperature, seed, empty if prompt is None else prompt, window, rows, masks, how, threads, **more)  # fmt: skip
     pieces: list[list[Rows]] = [[] for _ in range(count)]
-    for item, row in sample(
+    for step in steps:
+        pieces[step.item].append(step.row)
+    return [np.stack(piece) if piece else empty for piece in pieces]
+
+
+def steps_of(
+    trunk: str, kind: str, items: Sequence[int], temperature: float, seed: int, prompt: Rows,
+    window: int = 0, rows: int = 400, masks: bool = True, how: str = "int8", threads: int = 1,
+    length: Length | None = None, **controls: Any,
+) -> Iterator[Step]:  # fmt: skip
+    tokens = TABLES[kind]
+    return sample(
         reader_of(how, trunk, tokens, window, threads), tokens,
         tokens.grammar(50, 90) if masks else Unmasked(tokens.grammar()),
-        SampleSettings(temperature=temperature, rows=rows, by_field=by_field or {}),
-        count=count, seed=seed, steps=STEPS, prompt=empty if prompt is None else prompt,
-    ):  # fmt: skip
-        pieces[item].append(row)
-    return [np.stack(piece) if piece else empty for piece in pieces]
+        SampleSettings(temperature=temperature, rows=rows, **controls),
+        items=items, seed=seed, length=length or Length(STEPS, led=False), prompt=prompt,
+    )  # fmt: skip
 
 
 def opening(kind: str) -> Rows:
@@ -360,3 +375,105 @@ def test_a_prompt_that_is_as_long_as_a_piece_may_be_is_not_gone_on_from(kind: st
 def test_no_note_begins_at_or_after_the_limit(trunk: str, kind: str, masks: bool) -> None:
     tokens = TABLES[kind]
     assert all(tokens.steps(piece).sum() < STEPS for piece in improvised(trunk, kind, 8, masks=masks))
+
+
+# The end
+
+NONE = np.empty((0, 4), np.int16)
+
+
+def ended(piece: Rows, kind: str) -> bool:
+    return bool(TABLES[kind].grammar().ends(piece[-1]))
+
+
+class Uniform:
+    """A reader to which every id is as likely, but for END, which is `shy` nats less likely."""
+
+    lanes = 64
+
+    def __init__(self, tokens: Representation, shy: float) -> None:
+        self.sizes, self.shy = tokens.sizes, shy
+
+    def begin(self, lanes: int) -> None:
+        pass
+
+    def read(self, lanes_L: Any, rows_LF: Any, context_LC: Any) -> None:
+        pass
+
+    def logits(self, field: int, rows_LF: Any) -> Any:
+        logits_LV = np.zeros((len(rows_LF), self.sizes[field]), np.float32)
+        if field == 0:
+            logits_LV[:, -1] = -self.shy
+        return logits_LV
+
+
+def uniform(kind: str, length: Length, shy: float = 3.0) -> list[Rows]:
+    """32 pieces of a model that knows nothing."""
+    tokens, settings = TABLES[kind], SampleSettings(temperature=1)
+    pieces: list[list[Rows]] = [[] for _ in range(32)]
+    for step in sample(
+        Uniform(tokens, shy), tokens, tokens.grammar(), settings, items=range(32), seed=1, length=length, prompt=NONE
+    ):
+        pieces[step.item].append(step.row)
+    return [np.stack(piece) for piece in pieces]
+
+
+@every_note_table
+def test_a_held_piece_is_led_to_its_end_near_the_length(kind: str) -> None:
+    steps, begins = 20_000, (1 - CLOSING) * 20_000
+    lengths = [
+        (int(TABLES[kind].steps(piece).sum()), ended(piece, kind)) for piece in uniform(kind, Length(steps, held=True))
+    ]
+    assert all(begins <= length < steps and end for length, end in lengths)
+
+
+@every_note_table
+def test_a_free_piece_may_end_sooner_and_a_cut_one_does_not_care(kind: str) -> None:
+    steps, begins = 20_000, (1 - CLOSING) * 20_000
+    free, cut = (uniform(kind, Length(steps, led=led)) for led in (True, False))
+    assert any(TABLES[kind].steps(piece).sum() < begins for piece in free)
+    assert sum(ended(piece, kind) for piece in cut) < len(cut)
+    for one, other in zip(free, cut, strict=True):
+        before = np.cumsum(TABLES[kind].steps(one)) < begins
+        assert np.array_equal(one[before], other[: len(one)][before])
+
+
+@every_note_table
+@pytest.mark.parametrize("notes", [1, 40])
+def test_a_length_in_notes_is_never_passed(kind: str, notes: int) -> None:
+    for piece in uniform(kind, Length(notes=notes, held=True)):
+        assert (1 - CLOSING) * notes - 1 <= TABLES[kind].note_count(piece) <= notes
+
+
+@every_model
+@every_table
+def test_the_nats_of_the_steps_are_those_of_the_model(trunk: str, kind: str) -> None:
+    """Also where masks, temperatures and the end's approach have bent what was chosen."""
+    tokens, model = TABLES[kind], untrained(trunk, TABLES[kind])
+    length = Length(notes=30, held=True)
+    steps = list(steps_of(trunk, kind, [0], 1.3, 4, opening(kind)[:0], how="float32", length=length))
+    piece = np.stack([step.row for step in steps])
+    whole = score(model, Tables.of([piece]), tokens, np.arange(1)).nats_PF.sum()
+    assert sum(step.nats for step in steps) == pytest.approx(whole, rel=1e-4)
+    assert all(0 <= step.removed <= len(tokens.sizes) for step in steps)
+    assert any(step.removed > 0 for step in steps)
+
+
+@every_model
+@pytest.mark.parametrize(
+    ("control", "least"), [("top_k_by_field", 1), ("top_p_by_field", 1e-6), ("min_p_by_field", 0.999)]
+)
+def test_a_control_of_one_field_leaves_the_others_alone(trunk: str, control: str, least: float) -> None:
+    own: dict[str, Any] = {control: {"pitch": least}}
+    pieces = improvised(trunk, "notes in seconds", 64, 2.0, rows=1, **own)
+    _, pitches, durations, velocities = np.stack([piece[0] for piece in pieces if len(piece)]).T
+    assert len(set(pitches.tolist())) == 1
+    assert min(len(set(durations.tolist())), len(set(velocities.tolist()))) > 1
+
+
+def test_items_can_be_made_one_by_one() -> None:
+    kind, none = "notes in seconds", NONE
+    together = improvised("lstm", kind, 5, 1.0)
+    for item in (0, 3):
+        alone = [step.row for step in steps_of("lstm", kind, [item], 1.0, 0, none)]
+        assert np.array_equal(np.stack(alone), together[item])

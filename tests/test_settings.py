@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from cadenza.errors import CadenzaError
 from cadenza.instruments import program_number
-from cadenza.presets import PRESETS, build, parse_assignment, parse_temperature, read_toml
-from cadenza.settings import Section, Settings, nearest, validate
+from cadenza.presets import PRESETS, build, parse_assignment, parse_control, read_toml
+from cadenza.settings import SampleSettings, Section, Settings, nearest, validate
 
 NUMBERS = [
     (section, key)
@@ -146,20 +146,34 @@ def test_a_path_is_never_cut_at_a_hash(name: str) -> None:
     ],
 )
 def test_a_temperature_is_a_number_or_one_for_each_field(text: str, given: dict[str, Any]) -> None:
-    assert parse_temperature(text) == given
+    assert parse_control("temperature", text) == given
+
+
+def test_every_control_can_be_that_of_a_field() -> None:
+    assert parse_control("top_k", "20,pitch=5") == {"top_k": 20, "top_k_by_field": {"pitch": 5}}
+    assert parse_control("top_p", "pitch=0.9") == {"top_p_by_field": {"pitch": 0.9}}
+    assert parse_control("min_p", "0.1") == {"min_p": 0.1}
+    sampling = SampleSettings(
+        top_p=0.9, top_p_by_field={"pitch": 0.5}, by_field={"pitch": 2}, min_p_by_field={"shift": 0.1}
+    )
+    assert sampling.of("pitch") == (2, 0, 0.5, 0)
+    assert sampling.of("shift") == (0.95, 0, 0.9, 0.1)
+    assert set(sampling.fields_named) == {"pitch", "shift"}
+    with pytest.raises(CadenzaError, match=r"'0.5' is no top-k; write a whole number"):
+        parse_control("top_k", "0.5")
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "'' is not a temperature"), ("warm", "'warm' is not"), ("pitch", "'pitch' is not"), ("pitch=", "'pitch=' is not"),
-        ("=1", "'=1' is not"), ("pitch=1=2", "'pitch=1=2' is not"), ("1,", "'' is not"), ("1,2", "the temperature twice"),
+        ("", "'' is no temperature"), ("warm", "'warm' is no"), ("pitch", "'pitch' is no"), ("pitch=", "'pitch=' is no"),
+        ("=1", "'=1' is no"), ("pitch=1=2", "'pitch=1=2' is no"), ("1,", "'' is no"), ("1,2", "the temperature twice"),
         ("pitch=1,pitch=2", "pitch twice"),
     ],
 )  # fmt: skip
 def test_what_is_no_temperature_is_named(text: str, words: str) -> None:
     with pytest.raises(CadenzaError, match=words):
-        parse_temperature(text)
+        parse_control("temperature", text)
 
 
 # Layers

@@ -343,8 +343,8 @@ def test_the_listed_figures_are_those_of_the_piece_made_again(finished: Finished
     run, _ = finished
     settings, improviser = run.settings(), run.improviser()
     chosen = settings.sample.model_copy(update={"temperature": 1.5})
-    pieces = outcome(improviser.stream(chosen, 2, settings.train.seed))
-    for sample, (notes, rows) in zip(run.samples()[2:], pieces, strict=True):
+    pieces = outcome(improviser.stream(chosen, range(2), settings.train.seed))
+    for sample, (_, notes, rows, *_) in zip(run.samples()[2:], pieces, strict=True):
         assert (sample["notes"], sample["rows"]) == (len(notes), len(rows))
         assert variety(improviser.representation, rows, notes).items() <= sample.items()
         assert np.array_equal(rows[:10], improviser.opening)

@@ -435,12 +435,12 @@ class Only:
     def begin(self, lanes: int) -> np.ndarray:
         return np.zeros(lanes)
 
-    def allowed(self, place: np.ndarray, field: int, rows_LF: Rows) -> np.ndarray:
+    def allowed(self, place: np.ndarray, field: int, rows_LF: Rows) -> np.ndarray:  # noqa: ARG002
         mask = np.full((len(place), EVERY[0].sizes[field]), field > 0)
         mask[:, list(self.ids)] = True
         return mask
 
-    def advance(self, place: np.ndarray, rows_LF: Rows) -> np.ndarray:
+    def advance(self, place: np.ndarray, rows_LF: Rows) -> np.ndarray:  # noqa: ARG002
         return place
 
 

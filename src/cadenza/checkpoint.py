@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,15 @@ class Checkpoint:
             model = fresh_model(self.settings, self.representation, seed=0)
         model.load_state_dict({name: torch.from_numpy(each) for name, each in self.weights.items()}, assign=True)
         return model.to(self.device).eval()
+
+    @cached_property
+    def weights_sha256(self) -> str:
+        """The digest of names and weights, which says which model a piece is of; tuning does not change it."""
+        found = sha256()
+        for name in sorted(self.weights):
+            found.update(name.encode())
+            found.update(np.ascontiguousarray(self.weights[name]).data)
+        return found.hexdigest()
 
     def reader(self) -> Reader:
         """The network as it improvises, blank: in compiled loops on the CPU, else in PyTorch."""

@@ -20,6 +20,7 @@ from cadenza.options import (
     ForceOption,
     FormatsOption,
     InitOption,
+    MinPOption,
     MinutesOption,
     OutOption,
     PicturesOption,
@@ -31,9 +32,12 @@ from cadenza.options import (
     SoundfontOption,
     SoundsOption,
     SourceArgument,
+    TemperatureOption,
+    TopKOption,
+    TopPOption,
     about,
 )
-from cadenza.presets import build, parse_temperature
+from cadenza.presets import build, parse_control
 from cadenza.settings import AudioSettings, SampleSettings, Settings, TrainSettings, validate
 
 if TYPE_CHECKING:
@@ -67,11 +71,19 @@ def folder_for(source: str, out: Path | None) -> Path:
     return out or Path("runs") / (Path(source).resolve().name.split(".")[0] or "music")
 
 
-def show(records: Iterator[Any]) -> None:
+def show(records: Iterator[Any], to_errors: bool = False) -> None:
     """Print records as they come: lines for what is said, bars for what takes long."""
-    from cadenza.terminal import show as show_records
+    from cadenza import terminal
 
-    show_records(records)
+    terminal.show(records, terminal.errors if to_errors else terminal.console)
+
+
+def refuse(again: Path, sample: dict[str, Any], **given: object) -> None:
+    """Options beside `--again` that would make another piece raise `CadenzaError`."""
+    named = [*sample, *(name for name, value in given.items() if value)]
+    if named:
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in named)
+        raise CadenzaError(f"{again} says how its piece is made; leave out {options}, or leave out --again.")
 
 
 @app.command()
@@ -195,20 +207,21 @@ def tune(
 
 @app.command()
 def generate(
-    model: Annotated[Path, typer.Argument(metavar="RUN|MODEL", help="A run folder or a model file.")],
+    model: Annotated[
+        Path | None, typer.Argument(metavar="RUN|MODEL", help="A run folder or a model file.", show_default=False)
+    ] = None,
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many pieces.")] = 1,
     seconds: Annotated[float | None, typer.Option("--seconds", help=about(SampleSettings, "seconds"))] = None,
-    temperature: Annotated[
-        str | None,
-        typer.Option(
-            "--temperature",
-            metavar="NUMBER|FIELD=NUMBER,...",
-            help=f"{about(SampleSettings, 'temperature')} Or of single fields: pitch=1.1,duration=0.8.",
-        ),
-    ] = None,
-    top_k: Annotated[int | None, typer.Option("--top-k", help=about(SampleSettings, "top_k"))] = None,
-    top_p: Annotated[float | None, typer.Option("--top-p", help=about(SampleSettings, "top_p"))] = None,
-    min_p: Annotated[float | None, typer.Option("--min-p", help=about(SampleSettings, "min_p"))] = None,
+    notes: Annotated[int | None, typer.Option("--notes", help=about(SampleSettings, "notes"))] = None,
+    bars: Annotated[int | None, typer.Option("--bars", help=about(SampleSettings, "bars"))] = None,
+    ending: Annotated[str | None, typer.Option("--ending", help=about(SampleSettings, "ending"))] = None,
+    temperature: TemperatureOption = None,
+    top_k: TopKOption = None,
+    top_p: TopPOption = None,
+    min_p: MinPOption = None,
+    best_of: Annotated[
+        int, typer.Option("--best-of", min=1, help="Make so many times as many pieces and keep the best.")
+    ] = 1,
     seed: Annotated[
         int | None,
         typer.Option("--seed", min=0, help="The same seed gives the same pieces; drawn afresh unless given."),
@@ -216,22 +229,40 @@ def generate(
     prompt: Annotated[
         Path | None, typer.Option("--prompt", help="A MIDI file to go on from; its notes are kept.")
     ] = None,
-    formats: FormatsOption = "mid,mp3",
+    again: Annotated[
+        Path | None,
+        typer.Option("--again", metavar="FILE", help="The .json beside a piece: make the same bytes once more."),
+    ] = None,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Print every note as it is made, a JSON object a line; write no file.")
+    ] = False,
+    formats: FormatsOption = "",
     out: Annotated[Path, typer.Option("--out", help="Folder for the pieces.")] = Path("pieces"),
     soundfont: SoundfontOption = "",
     force: ForceOption = False,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "cpu",
 ) -> None:
     """Improvise new pieces with a trained model, as `tune` found best unless an option says otherwise."""
-    from cadenza import load
-    from cadenza.runs.results import generate_files
+    from cadenza.runs import generation
 
-    controls = {"seconds": seconds, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    given = {key: value for key, value in controls.items() if value is not None}
-    given |= parse_temperature(temperature) if temperature is not None else {}
-    settings = validate({"sample": given | {"count": count}, "audio": {"soundfont": soundfont}})
-    seed = secrets.randbelow(1_000_000) if seed is None else seed
-    show(generate_files(load(model, device), settings, seed, prompt, formats, out, keep=not force))
+    given = {"seconds": seconds, "notes": notes, "bars": bars, "ending": ending}
+    controls = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    sample = {key: value for key, value in given.items() if value is not None}
+    for control, text in controls.items():
+        sample |= parse_control(control, text) if text is not None else {}
+    settings = validate({"sample": sample | {"count": count}, "audio": {"soundfont": soundfont}})
+    place = generation.Place(out, formats, not force, settings.audio)
+    if again is not None:
+        refuse(again, sample, count=count > 1, seed=seed is not None, prompt=prompt, stream=stream, best_of=best_of > 1)
+        show(generation.again(again, model, place))
+    elif model is None:
+        raise CadenzaError(
+            "Which model is to improvise? Give a run folder or a model file: cadenza generate runs/demo."
+        )
+    else:
+        seed = secrets.randbelow(1_000_000) if seed is None else seed
+        asked = generation.Asked(model, device, settings, seed, prompt)
+        show(generation.stream(asked) if stream else generation.generate(asked, place, best_of), to_errors=stream)
 
 
 @app.command()

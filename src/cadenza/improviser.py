@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import replace
+import json
+import math
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,16 +19,48 @@ from cadenza.checkpoint import Checkpoint, load_checkpoint
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, concatenate, from_first_onset, one_at_a_time, shift_time
 from cadenza.records import Progress, outcome
-from cadenza.sample import sample
-from cadenza.settings import AudioSettings, SampleSettings, validate
-from cadenza.tokens import Rows, Unmasked
+from cadenza.sample import Length, Step, sample
+from cadenza.settings import LENGTHS, LONGEST, AudioSettings, SampleSettings, validate
+from cadenza.tokens import Grammar, Rows, Unmasked
 
 
 class Piece(NamedTuple):
-    """Notes, and the rows (the prompt's or the opening's first) that they were decoded from."""
+    """Item `item` of a seed: notes, and the rows (the prompt's or the opening's first) that they were decoded from.
 
+    `nats` is what the last `made` rows, which are its own, cost under the model as it is, `removed` the share of probability that
+    masks took of an id of them, on average; `origin` all that is needed to make it again.
+    """
+
+    item: int
     notes: Notes
     rows: Rows
+    made: int
+    nats: float
+    removed: float
+    origin: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What pieces begin with, where they end and what may stand in them.
+
+    `begun` are the rows of the prompt or the opening; `late` says by how many steps the prompt's last onset is later than
+    these have it.
+    """
+
+    settings: SampleSettings
+    seed: int
+    prompt: Notes | None
+    header: Header
+    begun: Rows
+    late: int
+    length: Length
+    grammar: Grammar
+
+    @property
+    def limit(self) -> int:
+        """No note sounds at this step or after."""
+        return int(self.length.steps) + self.late
 
 
 class Improviser(Checkpoint):
@@ -45,18 +81,21 @@ class Improviser(Checkpoint):
         if fixed := {"opening", "sweep"} & set(sampling):
             raise CadenzaError(f"sample.{fixed.pop()} is fixed by the run that made the model; leave it out.")
         settings = self.settled(validate({"sample": {**sampling, "count": count}}).sample)
-        return [piece.notes for piece in outcome(self.stream(settings, count, seed, prompt))]
+        return [piece.notes for piece in outcome(self.stream(settings, range(count), seed, prompt))]
 
     def settled(self, given: SampleSettings) -> SampleSettings:
         """What was set in `given`, else what this model was tuned to, else the defaults.
 
-        A temperature replaces all of the model's own, one for a field only that field's.
+        A temperature replaces all of the model's own, one for a field only that field's. A length that is given is kept to,
+        and one in notes or bars may last as long as it will.
         """
         own, asked = (each.model_dump(exclude_unset=True) for each in (self.sampling, given))
         if "temperature" not in asked and "by_field" in own:
             asked["by_field"] = own["by_field"] | asked.get("by_field", {})
         elif "temperature" in asked:
             own.pop("by_field", None)
+        if set(LENGTHS) & set(asked):
+            asked = {"ending": "held", "seconds": LONGEST} | asked
         return SampleSettings.model_validate(own | asked)
 
     def save(self, piece: Notes, path: str | Path) -> Path:
@@ -66,39 +105,70 @@ class Improviser(Checkpoint):
         [written] = export.piece(piece, path.with_suffix(""), [kind], self.facts.program, AudioSettings())
         return written
 
-    def stream(
-        self, settings: SampleSettings, count: int, seed: int, prompt: Notes | None = None
-    ) -> Generator[Progress, None, list[Piece]]:
-        """Like `generate`, with progress in steps of music made."""
+    def plan(self, settings: SampleSettings, seed: int, prompt: Notes | None = None) -> Plan:
+        """All that is decided before the first row; a prompt or a length that is impossible raises `CadenzaError`."""
         tokens = self.representation
         header = Header("", self.facts.base, prompt.header.tempo if prompt else self.facts.tempo, self.facts.meter)
-        limit = round(settings.seconds / header.step_seconds)
-        rows, late = self.opening, 0
+        limit = min(round(settings.seconds / header.step_seconds), self.steps_of(settings.bars))
+        begun, late = self.opening, 0
         if prompt is not None:
-            self.check_prompt(prompt, limit, settings.seconds)
-            rows = tokens.encode(from_first_onset(prompt), end=False)
-            late = int(prompt.onset[-1] - tokens.decode(rows).onset[-1])
+            self.check_prompt(prompt, limit, settings)
+            begun = tokens.encode(from_first_onset(prompt), end=False)
+            late = int(prompt.onset[-1] - tokens.decode(begun).onset[-1])
         grammar = tokens.grammar(self.facts.lowest, self.facts.highest)
         if not settings.masks:
             grammar = Unmasked(grammar)
+        length = Length(limit - late, settings.notes or math.inf, settings.ending != "cut", settings.ending == "held")
+        return Plan(settings, seed, prompt, header, begun, late, length, grammar)
+
+    def steps_of(self, bars: int) -> float:
+        """How many steps so many bars of the usual metre last; 0 bars have no end."""
+        if not bars:
+            return math.inf
+        if self.facts.unit != "beats" or self.facts.meter is None:
+            raise CadenzaError("This model has learned performances, which have no bars; give --seconds or --notes.")
+        beats, kind = self.facts.meter
+        return bars * self.facts.base.steps * 4 * beats // kind
+
+    def improvise(self, plan: Plan, items: Sequence[int]) -> Iterator[Step]:
+        """The rows of these items as they are made, those of the beginning left out."""
+        return sample(
+            self.reader(), self.representation, plan.grammar, plan.settings,
+            items=items, seed=plan.seed, length=plan.length, prompt=plan.begun,
+        )  # fmt: skip
+
+    def stream(
+        self, settings: SampleSettings, items: Sequence[int], seed: int, prompt: Notes | None = None
+    ) -> Generator[Progress, None, list[Piece]]:
+        """These items of a seed, with progress in steps of music made."""
+        plan = self.plan(settings, seed, prompt)
         yield Progress("getting ready", 0, 1)
-        made: list[list[np.ndarray]] = [list(rows) for _ in range(count)]
-        clock = np.full(count, int(tokens.steps(rows).sum()))
-        for item, row in sample(
-            self.reader(), tokens, grammar, settings, count=count, seed=seed, steps=limit - late, prompt=rows
-        ):
-            made[item].append(row)
-            clock[item] += int(tokens.steps(row[None])[0])
-            yield Progress("improvising", int(clock.sum()), limit * count)
-        tables = [np.stack(piece) if piece else rows for piece in made]
-        return [Piece(self.finish(table, len(rows), prompt, header, limit), table) for table in tables]
+        made: dict[int, list[Step]] = {item: [] for item in items}
+        clock = int(self.representation.steps(plan.begun).sum()) * len(made)
+        for step in self.improvise(plan, items):
+            made[step.item].append(step)
+            clock += int(self.representation.steps(step.row[None])[0])
+            yield Progress("improvising", clock, plan.limit * len(made))
+        return [self.finish(plan, item, steps) for item, steps in made.items()]
+
+    def as_made(self, plan: Plan, items: Sequence[int]) -> Iterator[tuple[int, Notes]]:
+        """Notes of each item (one or more) as soon as a row has brought them; the finished piece may end some sooner."""
+        rows = {item: list(plan.begun) for item in items}
+        known = {item: plan.prompt or self.notes_of(plan, plan.begun)[:0] for item in items}
+        for step in self.improvise(plan, items):
+            rows[step.item].append(step.row)
+            piece = self.notes_of(plan, np.stack(rows[step.item]))
+            new = piece[~np.isin(places(piece), places(known[step.item]))]
+            if len(new):
+                known[step.item] = piece
+                yield step.item, new
 
     @property
     def opening(self) -> Rows:
         """The rows with which a piece without a prompt begins, shape (K, F)."""
         return np.array(self.facts.opening, dtype=np.int16).reshape(-1, len(self.representation.sizes))
 
-    def check_prompt(self, prompt: Notes, limit: int, seconds: float) -> None:
+    def check_prompt(self, prompt: Notes, limit: float, settings: SampleSettings) -> None:
         """A prompt that cannot be continued raises `CadenzaError`."""
         if not len(prompt):
             raise CadenzaError("The prompt has no notes; give a MIDI file with at least one.")
@@ -109,19 +179,44 @@ class Improviser(Checkpoint):
         if not self.representation.note_count(self.representation.encode(prompt)):
             raise CadenzaError("The model's vocabulary lacks every note of the prompt; give another.")
         if prompt.onset[-1] >= limit:
+            asked = f"{settings.bars} bars" if settings.bars else f"{settings.seconds:g} s"
             raise CadenzaError(
-                f"The prompt lasts {prompt.length_seconds:.0f} s, which leaves nothing of {seconds:g} s; pass a larger --seconds."
+                f"The prompt lasts {prompt.length_seconds:.0f} s, which leaves nothing of {asked}; ask for a longer piece."
+            )
+        if settings.notes and len(prompt) >= settings.notes:
+            raise CadenzaError(
+                f"The prompt has {len(prompt)} notes, which leaves nothing of {settings.notes}; pass a larger --notes."
             )
 
-    def finish(self, rows: np.ndarray, prompt_rows: int, prompt: Notes | None, header: Header, limit: int) -> Notes:
-        """Rows to the finished piece: cut at `limit`, the prompt's own notes put back."""
-        piece = self.representation.decode(rows, header)
+    def finish(self, plan: Plan, item: int, steps: Sequence[Step]) -> Piece:
+        """The rows of an item as a finished piece."""
+        rows = np.concatenate([plan.begun, np.stack([step.row for step in steps])]) if steps else plan.begun
+        choices = int(self.representation.scored(rows[len(plan.begun) :]).sum())
+        origin = self.origin(plan, item)
+        notes = self.notes_of(plan, rows)
+        notes = replace(notes, header=replace(notes.header, origin=json.dumps(origin, sort_keys=True)))
+        nats, removed = (
+            math.fsum(column) for column in ([step.nats for step in steps], [step.removed for step in steps])
+        )
+        return Piece(item, notes, rows, len(steps), nats, removed / max(1, choices), origin)
+
+    def origin(self, plan: Plan, item: int) -> dict[str, Any]:
+        """What made an item: the program, the model, every setting, the seed, and a digest of the prompt."""
+        prompt = None if plan.prompt is None else sha256(np.stack(plan.prompt.columns).tobytes()).hexdigest()
+        return {
+            "made_by": f"Cadenza {version('cadenza')}", "model_sha256": self.weights_sha256, "seed": plan.seed, "item": item,
+            "prompt_sha256": prompt, "sample": plan.settings.model_dump(exclude={"count", "sweep"}),
+        }  # fmt: skip
+
+    def notes_of(self, plan: Plan, rows: Rows) -> Notes:
+        """Rows as notes: cut at the plan's limit, the prompt's own notes put back."""
+        piece = self.representation.decode(rows, plan.header)
+        prompt = plan.prompt
         if prompt is None:
-            return one_at_a_time(cut(from_first_onset(piece), limit))
-        known = self.representation.decode(rows[:prompt_rows])
-        late = int(prompt.onset[-1]) - int(known.onset[-1])
+            return one_at_a_time(cut(from_first_onset(piece), plan.limit))
+        known = self.representation.decode(plan.begun)
         new = piece[~np.isin(places(piece), places(known))]
-        continuation = one_at_a_time(cut(shift_time(new, late), limit))
+        continuation = one_at_a_time(cut(shift_time(new, plan.late), plan.limit))
         sounding = (prompt.pitch == continuation.pitch[:, None]) & (
             prompt.onset + prompt.duration > continuation.onset[:, None]
         )

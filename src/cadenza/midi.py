@@ -239,12 +239,32 @@ def read_bytes(path: Path, settings: MidiSettings, name: str) -> bytes:
 
 
 def to_bytes(notes: Notes, program: int = 0) -> bytes:
-    """A Standard MIDI File with tempo, meter and program; performances at 1 ms a tick.
+    """A Standard MIDI File with tempo, meter, program and, as a text event, the origin; performances at 1 ms a tick.
 
     >>> to_bytes(Notes.of([0], [60], [50], [80]))[:4]
     b'MThd'
     """
-    return to_symusic(notes, program).dumps_midi()
+    file = to_symusic(notes, program).dumps_midi()
+    return with_text(file, notes.header.origin) if notes.header.origin else file
+
+
+def with_text(file: bytes, text: str) -> bytes:
+    """The file with a text event before all others of its first track, since symusic writes none."""
+    begin = file.index(b"MTrk") + 8
+    data = text.encode("ascii", "backslashreplace")
+    event = b"\x00\xff\x01" + variable_length(len(data)) + data
+    length = int.from_bytes(file[begin - 4 : begin], "big") + len(event)
+    return file[: begin - 4] + length.to_bytes(4, "big") + event + file[begin:]
+
+
+def variable_length(number: int) -> bytes:
+    """Seven bits a byte; all but the last are marked.
+
+    >>> variable_length(300).hex()
+    '822c'
+    """
+    last = bytes([number & 0x7F])
+    return bytes([byte | 0x80 for byte in variable_length(number >> 7)]) + last if number > 0x7F else last
 
 
 def to_symusic(notes: Notes, program: int) -> symusic.Score:

@@ -31,7 +31,8 @@ class Header:
     """What is known of a piece beside its notes.
 
     `tempo` is in quarter notes per minute and gives beats their length in seconds; `meter` is
-    (numerator, denominator), or None where unknown; `downbeat` is the step of the first bar line.
+    (numerator, denominator), or None where unknown; `downbeat` is the step of the first bar line. `origin` says in JSON how
+    an improvised piece was made.
     """
 
     name: str = ""
@@ -39,6 +40,7 @@ class Header:
     tempo: float = 120.0
     meter: tuple[int, int] | None = None
     downbeat: int = 0
+    origin: str = ""
 
     @property
     def step_seconds(self) -> float:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cadenza.presets import PRESETS
-from cadenza.settings import AudioSettings, CorpusSettings, TrainSettings
+from cadenza.settings import AudioSettings, CorpusSettings, SampleSettings, TrainSettings
 
 
 def about(section: type[Any], key: str) -> str:
@@ -45,9 +45,21 @@ ConfigOption = Annotated[
 ]
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run that is in the folder.")]
 FormatsOption = Annotated[
-    str, typer.Option("--formats", help="Any of mid, mp3, wav, flac, ogg, png, svg, with commas.")
+    str, typer.Option("--formats", help="Any of mid, mp3, wav, flac, ogg, png, svg, with commas; mid,mp3 unless given.")
 ]
 SoundsOption = Annotated[str, typer.Option("--formats", help="Any of mp3, wav, flac, ogg, with commas.")]
 PicturesOption = Annotated[str, typer.Option("--formats", help="Any of png, svg, with commas.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Replace other files of the same name.")]
 SoundfontOption = Annotated[str | None, typer.Option("--soundfont", help=about(AudioSettings, "soundfont"))]
+
+
+def control(key: str, metavar: str, example: str) -> Any:
+    """The option of a control that single fields may have of their own."""
+    text = f"{about(SampleSettings, key)} Of single fields: {example}."
+    return typer.Option(f"--{key.replace('_', '-')}", metavar=f"{metavar}|FIELD={metavar},...", help=text)
+
+
+TemperatureOption = Annotated[str | None, control("temperature", "NUMBER", "pitch=1.1,duration=0.8")]
+TopKOption = Annotated[str | None, control("top_k", "NUMBER", "pitch=5")]
+TopPOption = Annotated[str | None, control("top_p", "SHARE", "0.95,pitch=0.9")]
+MinPOption = Annotated[str | None, control("min_p", "SHARE", "pitch=0.05")]

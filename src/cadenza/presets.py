@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cadenza.errors import CadenzaError
-from cadenza.settings import ModelSettings, Settings, nearest, validate
+from cadenza.settings import BY_FIELD, ModelSettings, Settings, nearest, validate
 
 Layer = dict[str, dict[str, Any]]
 """Values by section and key."""
@@ -107,29 +107,39 @@ def parse_assignment(text: str) -> dict[str, dict[str, Any]]:
     return {section: {key: parsed}}
 
 
-def parse_temperature(text: str) -> dict[str, Any]:
+def parse_control(control: str, text: str) -> dict[str, Any]:
     """``0.9``, ``pitch=1.1,duration=0.8`` or both as the settings of sampling that they stand for.
 
-    >>> parse_temperature("0.9,pitch=1.1")
+    >>> parse_control("temperature", "0.9,pitch=1.1")
     {'temperature': 0.9, 'by_field': {'pitch': 1.1}}
     """
+    kind, number_kind = (int, "whole number") if control == "top_k" else (float, "number")
+    option = control.replace("_", "-")
     given: dict[str, float] = {}
     for part in text.split(","):
         field, equals, value = part.rpartition("=")
         field = field.strip()
         try:
-            number = float(value)
+            number = kind(value)
         except ValueError:
             number = None
         if number is None or (equals and not field) or "=" in field:
             raise CadenzaError(
-                f"{part.strip()!r} is not a temperature; write a number or field=number, with commas between, for example 0.9 or pitch=1.1,duration=0.8."
+                f"{part.strip()!r} is no {option}; write a {number_kind} or field=number, with commas between, for example {EXAMPLES[control]}."
             )
         if field in given:
-            raise CadenzaError(f"{text!r} gives {field or 'the temperature'} twice; give it once.")
+            raise CadenzaError(f"{text!r} gives {field or f'the {option}'} twice; give it once.")
         given[field] = number
     fields = {field: number for field, number in given.items() if field}
-    return ({"temperature": given[""]} if "" in given else {}) | ({"by_field": fields} if fields else {})
+    return ({control: given[""]} if "" in given else {}) | ({BY_FIELD[control]: fields} if fields else {})
+
+
+EXAMPLES = {
+    "temperature": "0.9 or pitch=1.1,duration=0.8",
+    "top_k": "20 or pitch=5,duration=10",
+    "top_p": "0.95 or pitch=0.9,velocity=1",
+    "min_p": "0.05 or pitch=0.02",
+}
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -57,7 +57,18 @@ class Evaluation:
     perplexity_per_token: Mapping[str, float]
 
 
-Record = Said | Progress | Started | Step | Evaluation
+@dataclass(frozen=True)
+class NoteMade:
+    """A note of an improvised piece, the first of which is 1, as it is made."""
+
+    piece: int
+    onset_seconds: float
+    pitch: int
+    duration_seconds: float
+    velocity: int
+
+
+Record = Said | Progress | Started | Step | Evaluation | NoteMade
 
 
 def outcome(records: Generator[object, None, Result]) -> Result:

@@ -191,31 +191,67 @@ class TrainSettings(Section):
     seed: int = Field(0, ge=0, lt=2**32, description="Seed of the split, the weights and the order of the data.")
 
 
+Temperature = Annotated[float, Field(ge=0, le=10)]
+TopK = Annotated[int, Field(ge=0)]
+TopP = Annotated[float, Field(gt=0, le=1)]
+MinP = Annotated[float, Field(ge=0, lt=1)]
+LENGTHS = ("seconds", "notes", "bars")
+LONGEST = 3600
+"""Seconds of the longest piece."""
+
+
 class SampleSettings(Section):
     """How the model improvises."""
 
-    temperature: float = Field(
-        0.95, ge=0, le=10, description="Below 1 plays safe, above 1 takes risks; 0 always takes the likeliest."
+    temperature: Temperature = Field(
+        0.95, description="Below 1 plays safe, above 1 takes risks; 0 always takes the likeliest."
     )
-    by_field: dict[str, Annotated[float, Field(ge=0, le=10)]] = Field(
+    by_field: dict[str, Temperature] = Field(
         {}, description="Temperatures of single fields, such as {pitch = 1.1}; the others take sample.temperature."
     )
-    top_k: int = Field(0, ge=0, description="Choose among the k likeliest ids only; 0 is off.")
-    top_p: float = Field(
-        1.0, gt=0, le=1, description="Choose among the likeliest ids that hold this probability (nucleus)."
+    top_k: TopK = Field(0, description="Choose among the k likeliest ids only; 0 is off.")
+    top_k_by_field: dict[str, TopK] = Field({}, description="The same of single fields.")
+    top_p: TopP = Field(1.0, description="Choose among the likeliest ids that hold this probability (nucleus).")
+    top_p_by_field: dict[str, TopP] = Field({}, description="The same of single fields.")
+    min_p: MinP = Field(0.0, description="Drop ids less likely than this share of the likeliest.")
+    min_p_by_field: dict[str, MinP] = Field({}, description="The same of single fields.")
+    seconds: float = Field(60.0, gt=0, le=LONGEST, description="Length of a piece, seconds.")
+    notes: int = Field(0, ge=0, le=100_000, description="Length of a piece, notes; 0 asks for none.")
+    bars: int = Field(0, ge=0, le=10_000, description="Length of a piece in music of beats, bars; 0 asks for none.")
+    ending: Literal["free", "held", "cut"] = Field(
+        "free",
+        description="How a piece ends: sooner if the model finds an end or led to one near the length (free), not much sooner (held), or wherever it has come to (cut).",
     )
-    min_p: float = Field(0.0, ge=0, lt=1, description="Drop ids less likely than this share of the likeliest.")
-    seconds: float = Field(60, gt=0, le=3600, description="Longest piece, seconds; the model may end sooner.")
     rows: int = Field(20_000, ge=1, description="Most rows of a piece.")
     opening: int = Field(0, ge=0, description="Rows of a training piece with which every piece begins.")
     masks: bool = Field(True, description="Rule out what the representation's grammar forbids.")
     count: int = Field(4, ge=1, le=10_000, description="Pieces made at the end of a run.")
-    sweep: tuple[Annotated[float, Field(ge=0, le=10)], ...] = Field(
+    sweep: tuple[Temperature, ...] = Field(
         (), description="Temperatures at which a run makes that many pieces each; empty takes the one temperature."
     )
 
-    def temperature_of(self, field: str) -> float:
-        return self.by_field.get(field, self.temperature)
+    def of(self, field: str) -> tuple[float, int, float, float]:
+        """Temperature, top-k, top-p and min-p of a field."""
+        return (
+            self.by_field.get(field, self.temperature),
+            self.top_k_by_field.get(field, self.top_k),
+            self.top_p_by_field.get(field, self.top_p),
+            self.min_p_by_field.get(field, self.min_p),
+        )
+
+    @property
+    def fields_named(self) -> list[str]:
+        """The fields that have a control of their own."""
+        return [field for table in BY_FIELD.values() for field in getattr(self, table)]
+
+
+BY_FIELD = {
+    "temperature": "by_field",
+    "top_k": "top_k_by_field",
+    "top_p": "top_p_by_field",
+    "min_p": "min_p_by_field",
+}
+"""Every control that fields may have of their own, and the setting that holds those."""
 
 
 class AudioSettings(Section):

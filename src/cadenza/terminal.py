@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +25,7 @@ from rich.table import Table
 from cadenza.corpus import catalogue
 from cadenza.corpus.split import PARTS, VALIDATION
 from cadenza.errors import CadenzaError
-from cadenza.records import Evaluation, Said, Started, Step
+from cadenza.records import Evaluation, NoteMade, Said, Started, Step
 from cadenza.records import Progress as Doing
 
 Result = TypeVar("Result")
@@ -50,6 +52,8 @@ class Shown:
             case CadenzaError():
                 bars_on_screen = self.bars.console.is_terminal and errors.is_terminal
                 (self.bars.console if bars_on_screen else errors).print(f"cadenza: {record}", markup=False)
+            case NoteMade():
+                print(json.dumps(asdict(record)), flush=True)
             case Doing(doing, done, total):
                 self.bar(doing, done, total, "")
             case Started():
@@ -107,13 +111,13 @@ def finish(records: Generator[Any, None, Result], to: Console = console) -> Resu
                 return result
 
 
-def show(records: Iterator[Any]) -> None:
-    """Show every record."""
+def show(records: Iterator[Any], to: Console = console) -> None:
+    """Show every record; notes go to standard output, a JSON object a line."""
 
     def passed_on() -> Generator[Any, None, None]:
         yield from records
 
-    finish(passed_on())
+    finish(passed_on(), to)
 
 
 def show_transfer(name: str, records: Iterator[Doing]) -> None:

@@ -110,8 +110,8 @@ def more_pieces(run: Run, have: int) -> Generator[Progress, None, list[Notes]]:
     if settings.sample.sweep or have >= JUDGED:
         return []
     improviser = run.improviser(device(settings.train.device).type)
-    made = yield from improviser.stream(settings.sample, JUDGED, settings.train.seed)
-    return [piece.notes for piece in made[settings.sample.count :] if len(piece.notes)]
+    made = yield from improviser.stream(settings.sample, range(settings.sample.count, JUDGED), settings.train.seed)
+    return [piece.notes for piece in made if len(piece.notes)]
 
 
 def partitions(kept: Sequence[Entry]) -> Iterator[tuple[list[bool], list[bool]]]:

@@ -20,7 +20,7 @@ from cadenza.evaluate.originality import TrainingIndex, Yardstick, verdict
 from cadenza.evaluate.variety import variety
 from cadenza.improviser import Piece
 from cadenza.notes import Notes
-from cadenza.runs.results import controls_in_words
+from cadenza.runs.controls import controls_in_words
 from cadenza.settings import SampleSettings
 from cadenza.tokens import Representation
 

@@ -146,7 +146,9 @@ def attempts(
     for stage in stages:
         for sampling in variations(stage, plainest(trials).sampling if trials else SampleSettings()):
             yield Progress("trying settings", len(trials), total)
-            pieces = yield from improviser.stream(sampling.model_copy(update={"seconds": seconds}), count, seed)
+            pieces = yield from improviser.stream(
+                sampling.model_copy(update={"seconds": seconds, "ending": "cut"}), range(count), seed
+            )
             trial = judged(improviser.representation, judge, sampling, pieces)
             trials.append(trial)
             yield Said(in_words(trial, count))

@@ -113,6 +113,13 @@ class Representation(Schema):
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """How far each row moves the clock, shape (N,)."""
 
+    @abstractmethod
+    def begins_note(self, rows: Rows) -> Mask:
+        """Whether a note begins with each row, shape (N,)."""
+
+    def note_count(self, rows: Rows) -> int:
+        return int(self.begins_note(rows).sum())
+
     def context(self, rows: Rows, clock: int = 0) -> npt.NDArray[np.float32]:
         return self.context_at(clock + np.cumsum(self.steps(rows)))
 

@@ -96,8 +96,8 @@ class NoteRows(Representation):
         mask[rows[:, SHIFT] >= self.rest, PITCH:] = False
         return mask
 
-    def note_count(self, rows: Rows) -> int:
-        return int((rows[:, SHIFT] < self.rest).sum())
+    def begins_note(self, rows: Rows) -> Mask:
+        return rows[:, SHIFT] < self.rest
 
     def grammar(self, lowest: int = 0, highest: int = 127) -> NoteGrammar:
         return NoteGrammar(self.sizes, self.rest, self.end, lowest, highest)

@@ -91,8 +91,8 @@ class StudyEvents(Representation):
     def scored(self, rows: Rows) -> Mask:
         return np.asarray(rows != 0)
 
-    def note_count(self, rows: Rows) -> int:
-        return int((self.kind[rows[:, 0]] == ON).sum())
+    def begins_note(self, rows: Rows) -> Mask:
+        return np.append(self.kind == ON, False)[rows[:, 0]]
 
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """How far each event moves the clock, shape (N,); the start id does not."""

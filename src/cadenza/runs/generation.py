@@ -1,0 +1,158 @@
+"""Pieces on request: as files, each with a record of how it was made, or note by note as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cadenza import audio, export, model_file
+from cadenza.corpus.split import TRAIN
+from cadenza.errors import CadenzaError
+from cadenza.improviser import Improviser, Piece, load_improviser
+from cadenza.notes import Notes
+from cadenza.records import NoteMade, Progress, Record, Said
+from cadenza.report import counted
+from cadenza.runs.controls import origins_in_words
+from cadenza.runs.folder import open_run
+from cadenza.runs.provenance import bits_per_note, prompt_of, read_record, record_of
+from cadenza.sample import check_fields
+from cadenza.settings import AudioSettings, SampleSettings, Settings
+from cadenza.tokens.contract import in_words
+
+DEFAULT_FORMATS = "mid,mp3"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where pieces go, and as what; `keep` leaves other files of the same name alone."""
+
+    folder: Path
+    formats: str
+    keep: bool
+    audio: AudioSettings
+
+    @property
+    def kinds(self) -> list[str]:
+        """The formats; an unknown one, or sound without a soundfont, raises `CadenzaError`."""
+        kinds = export.known_formats(self.formats or DEFAULT_FORMATS)
+        if set(kinds) & set(export.SOUNDS):
+            audio.soundfont(self.audio)
+        return kinds
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A model, as a run folder or a file, and what it is to go on from; `settings.sample` need not be settled."""
+
+    model: Path
+    device: str
+    settings: Settings
+    seed: int
+    prompt: Path | None
+
+
+def generate(asked: Asked, place: Place, best_of: int) -> Iterator[Record]:
+    """Improvise and write every piece in every format; of `best_of` times as many the best, if that is above 1."""
+    kinds = place.kinds
+    improviser, sampling, prompt = yield from ready(asked)
+    items = range(sampling.count * best_of)
+    pieces = yield from improviser.stream(sampling, items, asked.seed, prompt)
+    sounding = [piece for piece in pieces if len(piece.notes)]
+    if left_out := len(pieces) - len(sounding):
+        yield Said(
+            f"{counted(left_out, 'piece')} ended before the first note and {'is' if left_out == 1 else 'are'} left out."
+        )
+    if best_of == 1 or not sounding:
+        chosen: list[tuple[Piece, dict[str, float]]] = [(piece, {}) for piece in sounding]
+    else:
+        chosen = yield from best_pieces(asked, improviser, sounding, sampling.count)
+    for piece, scores in chosen:
+        yield from write(asked, improviser, piece, prompt, scores, kinds, place)
+
+
+def ready(asked: Asked) -> Generator[Record, None, tuple[Improviser, SampleSettings, Notes | None]]:
+    """The model, the settings in force and the prompt; says what they are."""
+    improviser = load_improviser(model_file(asked.model), asked.device)
+    sampling = improviser.settled(asked.settings.sample)
+    check_fields(sampling, improviser.representation.fields)
+    yield Said(f"{origins_in_words(sampling, asked.settings.sample, improviser.sampling)}.")
+    prompt = None
+    if asked.prompt is not None:
+        prompt, aside = improviser.read_prompt(asked.prompt)
+        if aside:
+            yield Said(f"{asked.prompt}: set aside {aside}.")
+        if unknown := improviser.representation.unknown(prompt):
+            yield Said(f"{asked.prompt}: {in_words(unknown, improviser.representation.unit)}")
+    elif opening := len(improviser.opening):
+        yield Said(f"Each piece begins with {opening} rows of a training piece; --prompt gives another beginning.")
+    return improviser, sampling, prompt
+
+
+def best_pieces(
+    asked: Asked, improviser: Improviser, pieces: Sequence[Piece], count: int
+) -> Generator[Record, None, list[tuple[Piece, dict[str, float]]]]:
+    """The best by `evaluate.ranking`, with their scores."""
+    from cadenza.evaluate.ranking import best, scores
+
+    training: list[Notes] = []
+    if asked.model.is_dir():
+        yield Progress("reading the training pieces", 0, 1)
+        run = open_run(asked.model)
+        run.check_model(improviser)
+        training = [piece for piece, _ in run.pieces(TRAIN)]
+    else:
+        yield Said(
+            "Ranked by likelihood alone; a run folder in place of a model file also tells closeness and originality."
+        )
+    yield Progress("ranking", 0, 1)
+    found = scores([piece.notes for piece in pieces], [bits_per_note(improviser, piece) for piece in pieces], training)
+    chosen = best(found, count)
+    yield Said(
+        f"The best {len(chosen)} of {len(pieces)}: score {', '.join(f'{score:.2f}' for score in found['score'][chosen])}."
+    )
+    return [(pieces[place], {name: float(values[place]) for name, values in found.items()}) for place in chosen]
+
+
+def write(
+    asked: Asked, improviser: Improviser, piece: Piece, prompt: Notes | None, scores: dict[str, float],
+    kinds: Sequence[str], place: Place,
+) -> Iterator[Said]:  # fmt: skip
+    """A piece in every format, then its record."""
+    stem = place.folder / f"seed{asked.seed}-{piece.item + 1:02d}"
+    program, notes = improviser.facts.program, piece.notes
+    for path in export.piece(
+        notes, stem, kinds, program, place.audio, 0 if prompt is None else len(prompt), place.keep
+    ):
+        yield Said(f"Wrote {path} ({counted(len(notes), 'note')}, {notes.length_seconds:.1f} s)")
+    record = record_of(improviser, piece, asked.model, prompt, kinds, scores)
+    export.write(stem.with_name(f"{stem.name}.json"), record)
+
+
+def again(record: Path, model: Path | None, place: Place) -> Iterator[Record]:
+    """Make the piece of a record once more; another model than its own, or no record, raises `CadenzaError`."""
+    known = read_record(record)
+    origin = known["origin"]
+    asked = Asked(model or Path(known["model"]), known["device"], Settings(), origin["seed"], None)
+    kinds = replace(place, formats=place.formats or ",".join(known["formats"])).kinds
+    improviser = load_improviser(model_file(asked.model), asked.device)
+    if improviser.weights_sha256 != origin["model_sha256"]:
+        raise CadenzaError(
+            f"{record}: made by another model ({origin['model_sha256'][:12]}…) than {asked.model} ({improviser.weights_sha256[:12]}…); give the model that made it: cadenza generate MODEL --again {record.name}."
+        )
+    prompt = prompt_of(known, improviser)
+    settings = SampleSettings.model_validate(origin["sample"])
+    [piece] = yield from improviser.stream(settings, [origin["item"]], asked.seed, prompt)
+    if piece.origin != origin:
+        yield Said(f"{record}: made by {origin['made_by']}, this is {piece.origin['made_by']}; the piece may differ.")
+    yield from write(asked, improviser, piece, prompt, known["scores"], kinds, place)
+
+
+def stream(asked: Asked) -> Iterator[Record]:
+    """Every note as soon as it is there; no file is written."""
+    improviser, sampling, prompt = yield from ready(asked)
+    plan = improviser.plan(sampling, asked.seed, prompt)
+    for item, notes in improviser.as_made(plan, range(sampling.count)):
+        step = notes.header.step_seconds
+        for onset, pitch, duration, velocity in zip(*(column.tolist() for column in notes.columns), strict=True):
+            yield NoteMade(item + 1, round(onset * step, 4), pitch, round(duration * step, 4), velocity)
