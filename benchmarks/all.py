@@ -49,6 +49,7 @@ TARGETS = {
         "ratio_single_vs_hf": "at least 50",
         "ratio_batch_vs_hf": "at least 10",
     },
+    "validity.py": {"samples": "10000", "invalid": "0"},
     "import_time.py": {"ratio_vs_python": "at most 25", "heavy_modules": "0"},
 }
 ORDER = (*TARGETS, "published.py")

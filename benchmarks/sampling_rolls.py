@@ -15,7 +15,7 @@ from cadenza import plot
 from cadenza.evaluate.variety import variety
 from cadenza.improviser import Improviser
 from cadenza.records import outcome
-from cadenza.runs import open_run
+from cadenza.runs.folder import open_run
 from cadenza.runs.provenance import bits_per_note
 from cadenza.settings import SampleSettings
 from timing import ROOT, parser, report

@@ -19,8 +19,7 @@ from typing import Any
 
 from cadenza.batches import batches_in_epoch
 from cadenza.corpus.split import VALIDATION
-from cadenza.runs import open_run
-from cadenza.runs.folder import Run
+from cadenza.runs.folder import Run, open_run
 from cadenza.runs.rules import broken_rules
 from timing import ROOT, corpus, give_up, parser
 

@@ -151,7 +151,9 @@ def test_music_is_read_without_the_network_library(module: str) -> None:
     assert loaded_by(f"import {module}") & {"torch", "matplotlib"} == set()
 
 
-@pytest.mark.parametrize("module", ["cadenza.engine", "cadenza.sample", "cadenza.improviser"])
+@pytest.mark.parametrize(
+    "module", ["cadenza.engine", "cadenza.sample", "cadenza.improviser", "cadenza.runs.generation"]
+)
 def test_music_is_improvised_without_the_network_library(module: str) -> None:
     assert loaded_by(f"import {module}") & {"torch", "matplotlib"} == set()
 

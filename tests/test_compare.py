@@ -9,8 +9,9 @@ import pytest
 
 from cadenza import CadenzaError
 from cadenza.presets import build
-from cadenza.runs import carry_out, compare, open_run, train
-from cadenza.runs.folder import Run
+from cadenza.runs.comparison import compare
+from cadenza.runs.folder import Run, open_run
+from cadenza.runs.stages import carry_out, train
 from conftest import Cadenza, Midi
 
 

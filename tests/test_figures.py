@@ -20,9 +20,9 @@ from cadenza.improviser import Improviser
 from cadenza.likelihood import Score
 from cadenza.presets import build
 from cadenza.records import Progress, Said, outcome
-from cadenza.runs import train
 from cadenza.runs.figures import part_table, score_parts
 from cadenza.runs.folder import Run
+from cadenza.runs.stages import train
 from cadenza.runs.verification import digests
 from cadenza.settings import Settings
 

@@ -18,9 +18,9 @@ from cadenza.improviser import load_improviser
 from cadenza.likelihood import score
 from cadenza.presets import build
 from cadenza.records import Evaluation, Record, Said, Step, Stopped
-from cadenza.runs import carry_out, open_run
-from cadenza.runs.folder import Run
+from cadenza.runs.folder import Run, open_run
 from cadenza.runs.folds import bits_of, choose, evaluations, held_out_score, mean_log, place
+from cadenza.runs.stages import carry_out
 from cadenza.settings import CorpusSettings, Settings
 from conftest import Cadenza, Midi
 

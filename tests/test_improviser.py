@@ -22,6 +22,7 @@ from cadenza.records import Said, outcome
 from cadenza.runs import generation
 from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, Settings, TokenSettings
 from cadenza.tokens import representation
+from conftest import Cadenza
 
 ALL_EVENTS = representation("study", TimeBase("seconds", 100)).vocabulary
 FACTS = {
@@ -454,3 +455,12 @@ def test_weights_in_a_precision_that_numpy_lacks_are_one_sentence(tmp_path: Path
     path.write_bytes(save({"a": torch.zeros(2, dtype=torch.bfloat16)}, {FORMAT: "{}"}))
     with pytest.raises(CadenzaError, match=r"damaged or cut off|do not fit"):
         load(path)
+
+
+def test_a_model_plays_on_the_cpu_without_loading_what_only_others_need(cadenza: Cadenza, model_file: Path) -> None:
+    asked = ("--seconds", "5", "--seed", "1", "--formats", "mid")
+    code, _, imports = cadenza("generate", model_file, *asked, env={"PYTHONPROFILEIMPORTTIME": "1"})
+    loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in imports.splitlines()}
+    assert code == 0
+    assert {"numba", "symusic"} <= loaded
+    assert loaded & {"torch", "matplotlib", "jinja2", "joblib", "pyloudnorm", "soundfile"} == set()

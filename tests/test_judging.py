@@ -14,9 +14,9 @@ from cadenza.improviser import Improviser, Piece
 from cadenza.notes import Notes
 from cadenza.presets import build
 from cadenza.records import Said
-from cadenza.runs import carry_out, open_run
-from cadenza.runs.folder import Run
+from cadenza.runs.folder import Run, open_run
 from cadenza.runs.judging import JUDGED, judge, partitions
+from cadenza.runs.stages import carry_out
 from conftest import Midi
 
 SETTINGS: dict[str, Any] = {

@@ -15,7 +15,7 @@ import symusic
 from cadenza import audio, midi
 from cadenza.errors import CadenzaError
 from cadenza.records import Progress, Said
-from cadenza.runs.results import render_files
+from cadenza.runs.sound import render_files
 from cadenza.settings import AudioSettings, Settings
 from cadenza.synthesizer import Samples
 from conftest import Cadenza, Midi

@@ -11,9 +11,9 @@ import pytest
 from cadenza import CadenzaError
 from cadenza.presets import build
 from cadenza.records import Said
-from cadenza.runs import carry_out, open_run, reproduce, train
-from cadenza.runs.folder import Run
-from cadenza.runs.reproduction import numbers
+from cadenza.runs.folder import Run, open_run
+from cadenza.runs.reproduction import numbers, reproduce
+from cadenza.runs.stages import carry_out, train
 from cadenza.settings import Settings
 from conftest import Cadenza, Midi
 

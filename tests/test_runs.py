@@ -18,9 +18,9 @@ import cadenza
 from cadenza import CadenzaError, midi
 from cadenza.presets import build
 from cadenza.records import Evaluation, Said, Step, Stopped
-from cadenza.runs import carry_out, evaluate, open_run, train
-from cadenza.runs.folder import Run
+from cadenza.runs.folder import Run, open_run
 from cadenza.runs.settling import against_overfitting, measures
+from cadenza.runs.stages import carry_out, evaluate, train
 from cadenza.settings import Settings
 
 TINY: dict[str, Any] = {

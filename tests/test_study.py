@@ -21,10 +21,10 @@ from cadenza.evaluate.variety import variety
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.presets import PRESETS, build
 from cadenza.records import Evaluation, Record, Said, Step, Stopped, outcome
-from cadenza.runs import carry_out, open_run, train
-from cadenza.runs.folder import WATCHED_PIECES, Run
+from cadenza.runs.folder import WATCHED_PIECES, Run, open_run
 from cadenza.runs.prepare import prepare
 from cadenza.runs.rules import broken_rules
+from cadenza.runs.stages import carry_out, train
 from cadenza.settings import Settings
 from cadenza.tokens import representation
 from cadenza.train import MEASURED_STEPS

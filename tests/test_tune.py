@@ -20,8 +20,8 @@ from cadenza.evaluate.fidelity import distance
 from cadenza.notes import Notes
 from cadenza.presets import build
 from cadenza.records import Progress, Said
-from cadenza.runs import carry_out, open_run, train
-from cadenza.runs.folder import Run
+from cadenza.runs.folder import Run, open_run
+from cadenza.runs.stages import carry_out, train
 from cadenza.runs.trials import Trial, plainest, why
 from cadenza.runs.tuning import tune, variations
 from cadenza.runs.verification import digests

@@ -14,9 +14,9 @@ from cadenza import CadenzaError
 from cadenza.corpus.scan import Entry
 from cadenza.presets import build
 from cadenza.records import Record, Said
-from cadenza.runs import evaluate, open_run, train
-from cadenza.runs.folder import Run
+from cadenza.runs.folder import Run, open_run
 from cadenza.runs.prepare import prepare
+from cadenza.runs.stages import evaluate, train
 from cadenza.runs.verification import check_parts, verify
 from conftest import Cadenza, Midi
 

@@ -14,7 +14,7 @@ from cadenza.errors import CadenzaError
 
 if TYPE_CHECKING:
     from cadenza.improviser import Improviser
-    from cadenza.runs import Run
+    from cadenza.runs.folder import Run
 
 __version__ = "0.1.0"
 __all__ = ["CadenzaError", "load", "run"]
@@ -35,7 +35,7 @@ def run(
     """
     from cadenza.presets import build
     from cadenza.records import outcome
-    from cadenza.runs import carry_out
+    from cadenza.runs.stages import carry_out
 
     stages = carry_out(
         str(source), build(preset, None, (), **sections), Path(out), model_file(init) if init else None, resume

@@ -13,7 +13,6 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-import pyloudnorm
 import soundfile
 import symusic
 
@@ -111,6 +110,8 @@ def peak(samples: Samples) -> float:
 
 def loudness(samples: Samples, sample_rate: int) -> float:
     """Integrated loudness in LUFS; sound shorter than the meter's block is measured with silence behind it."""
+    import pyloudnorm
+
     meter = pyloudnorm.Meter(sample_rate)
     missing = math.ceil(meter.block_size * sample_rate) - len(samples)
     with warnings.catch_warnings():

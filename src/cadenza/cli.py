@@ -93,9 +93,10 @@ def run(
 ) -> None:  # fmt: skip
     """The whole way: read, train, score held-out works, improvise, render, write the report."""
     settings = gather(preset, config, set_, files, minutes=minutes, seed=seed, device=device)
-    from cadenza import model_file, runs
+    from cadenza import model_file
+    from cadenza.runs import stages
 
-    show(runs.carry_out(source, settings, folder_for(source, out), model_file(init) if init else None, resume))
+    show(stages.carry_out(source, settings, folder_for(source, out), model_file(init) if init else None, resume))
 
 
 @app.command()
@@ -105,9 +106,10 @@ def train(
 ) -> None:  # fmt: skip
     """Read a source and train a model on it, without figures, pieces or report."""
     settings = gather(preset, config, set_, files, minutes=minutes, seed=seed, device=device)
-    from cadenza import model_file, runs
+    from cadenza import model_file
+    from cadenza.runs import stages
 
-    show(runs.train(source, settings, folder_for(source, out), model_file(init) if init else None, resume))
+    show(stages.train(source, settings, folder_for(source, out), model_file(init) if init else None, resume))
 
 
 @app.command()
@@ -118,9 +120,9 @@ def demo(
     minutes: Annotated[float, typer.Option("--minutes", help=about(TrainSettings, "minutes"))] = 5,
 ) -> None:
     """Read 900 fiddle tunes, train on most of them and improvise new ones: the whole way in some minutes."""
-    from cadenza import runs
+    from cadenza.runs import stages
 
-    show(runs.carry_out("fiddle", build(train={"minutes": minutes}), out, resume=True))
+    show(stages.carry_out("fiddle", build(train={"minutes": minutes}), out, resume=True))
 
 
 @app.command()
@@ -153,10 +155,12 @@ def inspect(
 @app.command()
 def evaluate(run: RunArgument) -> None:
     """Score a run's model on training, validation and test works, next to baselines."""
-    from cadenza import runs, terminal
+    from cadenza import terminal
+    from cadenza.runs import stages
+    from cadenza.runs.folder import open_run
 
-    opened = runs.open_run(run)
-    show(runs.evaluate(opened))
+    opened = open_run(run)
+    show(stages.evaluate(opened))
     terminal.show_metrics(opened.metrics())
 
 
@@ -166,9 +170,11 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Put the held-out figures of runs on the same split side by side, with intervals of the differences."""
-    from cadenza import runs, terminal
+    from cadenza import terminal
+    from cadenza.runs import comparison
+    from cadenza.runs.folder import open_run
 
-    found = runs.compare([runs.open_run(folder) for folder in runs_])
+    found = comparison.compare([open_run(folder) for folder in runs_])
     if as_json:
         print(json.dumps(found, indent=1))
     else:
@@ -181,9 +187,10 @@ def reproduce(
     out: Annotated[Path | None, typer.Option("--out", help="The new folder; RUN-reproduced unless given.")] = None,
 ) -> None:
     """Do a run again from its saved settings and step counts, and say which figures match."""
-    from cadenza import runs
+    from cadenza.runs import reproduction
+    from cadenza.runs.folder import open_run
 
-    show(runs.reproduce(runs.open_run(run), out or run.resolve().with_name(f"{run.resolve().name}-reproduced")))
+    show(reproduction.reproduce(open_run(run), out or run.resolve().with_name(f"{run.resolve().name}-reproduced")))
 
 
 @app.command()
@@ -198,11 +205,10 @@ def tune(
     ] = None,
 ) -> None:
     """Find the temperatures and the top-p with which a run's pieces are closest to its validation works."""
-    from cadenza import runs
-    from cadenza.runs.tuning import PIECES
-    from cadenza.runs.tuning import tune as tune_run
+    from cadenza.runs import tuning
+    from cadenza.runs.folder import open_run
 
-    show(tune_run(runs.open_run(run), pieces or PIECES, seconds))
+    show(tuning.tune(open_run(run), pieces or tuning.PIECES, seconds))
 
 
 @app.command()
@@ -278,7 +284,7 @@ def render(
     set_: SetOption = None,
 ) -> None:
     """Turn MIDI files into sound."""
-    from cadenza.runs.results import render_files
+    from cadenza.runs.sound import render_files
 
     given = {"soundfont": soundfont, "loudness": loudness}
     settings = build(assignments=set_ or [], audio={key: value for key, value in given.items() if value is not None})
@@ -297,11 +303,11 @@ def plot(
     force: ForceOption = False,
 ) -> None:
     """Draw all of a run's pictures, or a MIDI file's piano roll."""
-    from cadenza import runs
-    from cadenza.runs.pictures import plot_file
+    from cadenza.runs.folder import open_run
+    from cadenza.runs.pictures import plot_file, write_plots
 
     if target.is_dir():
-        show(runs.write_plots(runs.open_run(target), formats, out, keep=not force))
+        show(write_plots(open_run(target), formats, out, keep=not force))
     else:
         show(plot_file(target, formats, out, keep=not force))
 
@@ -309,10 +315,10 @@ def plot(
 @app.command()
 def report(run: RunArgument) -> None:
     """Write a run's report.html anew."""
-    from cadenza import runs
+    from cadenza.runs import stages
+    from cadenza.runs.folder import open_run
 
-    opened = runs.open_run(run)
-    show(runs.report(opened))
+    show(stages.report(open_run(run)))
 
 
 @corpora.command("list")

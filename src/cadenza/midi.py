@@ -19,16 +19,18 @@ from __future__ import annotations
 import stat
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import symusic
 
 from cadenza.errors import CadenzaError
 from cadenza.instruments import DRUMS, program_name, program_number
 from cadenza.notes import Header, Notes, TimeBase, one_at_a_time
 from cadenza.settings import MidiSettings
+
+if TYPE_CHECKING:
+    import symusic
 
 MIDI_SUFFIXES = (".mid", ".midi", ".kar", ".smf")
 
@@ -157,6 +159,8 @@ def parse(data: bytes, name: str, settings: MidiSettings) -> Score:
 
 def open_score(data: bytes, name: str) -> symusic.Score:
     """The parser's own view of a Standard MIDI File; anything else raises `CadenzaError`."""
+    import symusic
+
     if not data:
         raise CadenzaError(f"{name}: the file is empty (0 bytes); remove it.")
     if data[:4] != b"MThd":
@@ -269,6 +273,8 @@ def variable_length(number: int) -> bytes:
 
 def to_symusic(notes: Notes, program: int) -> symusic.Score:
     """The same music in symusic's classes; drums go to the percussion channel."""
+    import symusic
+
     header = notes.header
     seconds = header.time_base.unit == "seconds"
     ticks_per_beat = TICKS_PER_BEAT_SECONDS if seconds else TICKS_PER_BEAT_SCORE

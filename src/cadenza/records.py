@@ -81,6 +81,15 @@ def outcome(records: Generator[object, None, Result]) -> Result:
             return result
 
 
+def counted(count: int, noun: str) -> str:
+    """A number and its noun.
+
+    >>> counted(1, "piece"), counted(1200, "piece")
+    ('1 piece', '1,200 pieces')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 class Stopped(CadenzaError):  # noqa: N818
     """The user interrupted; everything is saved."""
 

@@ -22,6 +22,7 @@ from cadenza.corpus.scan import Entry
 from cadenza.evaluate import verdict
 from cadenza.plot.passages import PASSAGE_TALL, PASSAGE_TOP
 from cadenza.plot.roll import ONE_ROW_SECONDS, ROLL_LEFT, ROLL_RIGHT, ROLL_TALL, ROLL_TOP
+from cadenza.records import counted
 
 CUE_MS = 125
 """How long the playhead stands still."""
@@ -183,15 +184,6 @@ def notices(metrics: Mapping[str, Any]) -> list[Notice]:
 def data_uri(data: bytes, kind: str) -> str:
     """Bytes as a link that holds them."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number and its noun.
-
-    >>> counted(1, "piece"), counted(1200, "piece")
-    ('1 piece', '1,200 pieces')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def number(value: float | None, digits: int = 2, sign: str = "") -> str:

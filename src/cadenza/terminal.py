@@ -7,7 +7,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.progress import (
@@ -22,11 +22,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from cadenza.corpus import catalogue
 from cadenza.corpus.split import PARTS, VALIDATION
 from cadenza.errors import CadenzaError
 from cadenza.records import Evaluation, NoteMade, Said, Started, Step
 from cadenza.records import Progress as Doing
+
+if TYPE_CHECKING:
+    from cadenza.corpus import catalogue
 
 Result = TypeVar("Result")
 

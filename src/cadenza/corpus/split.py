@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.corpus.scan import Entry
 from cadenza.settings import CorpusSettings
+
+if TYPE_CHECKING:
+    from cadenza.corpus.scan import Entry
 
 TRAIN, VALIDATION, TEST = PARTS = "train", "validation", "test"
 

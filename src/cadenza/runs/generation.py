@@ -11,10 +11,8 @@ from cadenza.corpus.split import TRAIN
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, Piece, load_improviser
 from cadenza.notes import Notes
-from cadenza.records import NoteMade, Progress, Record, Said
-from cadenza.report import counted
+from cadenza.records import NoteMade, Progress, Record, Said, counted
 from cadenza.runs.controls import origins_in_words
-from cadenza.runs.folder import open_run
 from cadenza.runs.provenance import bits_per_note, prompt_of, read_record, record_of
 from cadenza.sample import check_fields
 from cadenza.settings import AudioSettings, SampleSettings, Settings
@@ -94,6 +92,7 @@ def best_pieces(
 ) -> Generator[Record, None, list[tuple[Piece, dict[str, float]]]]:
     """The best by `evaluate.ranking`, with their scores."""
     from cadenza.evaluate.ranking import best, scores
+    from cadenza.runs.folder import open_run
 
     training: list[Notes] = []
     if asked.model.is_dir():

@@ -12,7 +12,7 @@ from typing import Any
 from cadenza import plot, report
 from cadenza.evaluate.fidelity import FeatureFigures
 from cadenza.evaluate.verdict import figure
-from cadenza.records import Record, Said
+from cadenza.records import Record, Said, counted
 from cadenza.runs.folder import NEAREST, PLOTS, REPORT, SAMPLES, Run
 from cadenza.runs.pictures import Drawn, pictures, write_figure
 from cadenza.runs.rules import broken_rules
@@ -122,7 +122,7 @@ def transposed(semitones: int) -> str:
     """
     if not semitones:
         return ""
-    return f", {report.counted(abs(semitones), 'semitone')} {'lower' if semitones > 0 else 'higher'}"
+    return f", {counted(abs(semitones), 'semitone')} {'lower' if semitones > 0 else 'higher'}"
 
 
 def again(run: Run) -> list[str]:

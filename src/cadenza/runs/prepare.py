@@ -27,7 +27,7 @@ from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, load_improviser
 from cadenza.models import device
 from cadenza.notes import pitch_name
-from cadenza.records import Record, Said
+from cadenza.records import Record, Said, counted
 from cadenza.runs.folder import CONFIG, CORPUS, DERIVED, FACTS, INIT, MANIFEST, ORIGIN, SEEN, Run, data_of
 from cadenza.runs.rules import broken_rules
 from cadenza.runs.settling import settle
@@ -109,7 +109,7 @@ def family(parent: Improviser, known: int) -> str:
     """What is known of the music that a parent has seen."""
     if parent.seen is None:
         return f"Fine-tuning a model of {parent.facts.source}; its file does not say what it has seen, so held-out works are held out from this run only."
-    return f"Fine-tuning a model of {parent.facts.source}; {report.counted(known, 'piece')} of works that it has seen train, and are never held out."
+    return f"Fine-tuning a model of {parent.facts.source}; {counted(known, 'piece')} of works that it has seen train, and are never held out."
 
 
 def origin_of(run: Run, source: str, init: Path | None) -> dict[str, str | None]:

@@ -9,12 +9,11 @@ from typing import Any
 
 import torch
 
-from cadenza import report
 from cadenza.batches import batches_in_epoch
 from cadenza.checkpoint import fresh_model
 from cadenza.errors import CadenzaError
 from cadenza.models import Model, device, fast_precision
-from cadenza.records import Progress, Record, Said
+from cadenza.records import Progress, Record, Said, counted
 from cadenza.settings import Settings
 from cadenza.train import Data, Plan, plan
 
@@ -42,9 +41,9 @@ def settle(settings: Settings, data: Data, works: int, trainings: int) -> Genera
     weights = sum(parameter.numel() for parameter in model.parameters())
     if where.type == "cpu":
         check_memory(settings, weights)
-    on = f"{weights:,} weights on {where.type} in {precision} with {report.counted(torch.get_num_threads(), 'thread')}"
+    on = f"{weights:,} weights on {where.type} in {precision} with {counted(torch.get_num_threads(), 'thread')}"
     if settings.train.steps:
-        yield Said(f"{on}: {report.counted(settings.train.steps, 'step')}, as set.")
+        yield Said(f"{on}: {counted(settings.train.steps, 'step')}, as set.")
     else:
         yield Progress("measuring the speed of training", 0, 1)
         minutes = settings.train.minutes / trainings
@@ -53,7 +52,7 @@ def settle(settings: Settings, data: Data, works: int, trainings: int) -> Genera
         settings = with_values(settings, "batches", stride_in_force=found.stride)
         each = f" for each of {trainings} trainings" if trainings > 1 else ""
         yield Said(
-            f"{on}: {found.rows_per_second:,.0f} rows per second, {report.counted(found.steps, 'step')} in about {minutes:.3g} minutes{each}."
+            f"{on}: {found.rows_per_second:,.0f} rows per second, {counted(found.steps, 'step')} in about {minutes:.3g} minutes{each}."
         )
     if settings.train.epochs:
         yield Said(in_full(settings, data))
@@ -101,7 +100,7 @@ def measures(before: Settings, after: Settings, reads: float, varied: bool) -> s
         if share or was_set:
             grows = " by the end" if after.train.ramp and key != "invert" else ""
             found.append(f"{share:.0%} {what}{grows}{' (as set)' if was_set else ''}")
-    often = f"about {report.counted(round(reads), 'time')}" if reads >= 1 else "less than once"
+    often = f"about {counted(round(reads), 'time')}" if reads >= 1 else "less than once"
     return f"Each work is read {often}: {', '.join(found)}."
 
 

@@ -17,7 +17,7 @@ from cadenza.runs.folds import cross_validate
 from cadenza.runs.judging import judge
 from cadenza.runs.page import write_report
 from cadenza.runs.prepare import prepare
-from cadenza.runs.results import improvise
+from cadenza.runs.samples import improvise
 from cadenza.runs.verification import verify
 from cadenza.settings import Settings
 

@@ -29,8 +29,7 @@ from cadenza.evaluate.originality import TrainingIndex, yardstick
 from cadenza.improviser import Improviser, cut
 from cadenza.models import device
 from cadenza.notes import Notes, from_first_onset, one_at_a_time
-from cadenza.records import Progress, Record, Said
-from cadenza.report import counted
+from cadenza.records import Progress, Record, Said, counted
 from cadenza.runs.folder import MODEL, PLOTS, TUNE, Run
 from cadenza.runs.pictures import tune_pictures, write_figure
 from cadenza.runs.trials import Judge, Trial, as_dict, in_words, judged, plainest, why

@@ -1,4 +1,4 @@
-"""A model's pieces as files, and the sound of any MIDI file."""
+"""The sound of MIDI files."""
 
 from __future__ import annotations
 
@@ -7,47 +7,8 @@ from pathlib import Path
 
 from cadenza import audio, export, midi
 from cadenza.errors import CadenzaError
-from cadenza.evaluate.variety import variety
-from cadenza.models import device
 from cadenza.records import Progress, Record, Said
-from cadenza.runs.folder import SAMPLES, SAMPLES_LIST, Run
-from cadenza.runs.provenance import record_of
 from cadenza.settings import Settings
-
-KINDS = ("mid", "mp3", "svg")
-"""What a run makes of its samples."""
-
-
-def improvise(run: Run) -> Iterator[Record]:
-    """The run's own samples, as MIDI, MP3 and picture; the list of them is written last."""
-    settings = run.settings()
-    improviser = run.improviser(device(settings.train.device).type)
-    sample, tokens = settings.sample, improviser.representation
-    made = []
-    for temperature in dict.fromkeys(sample.sweep) or (sample.temperature,):
-        chosen = sample.model_copy(update={"temperature": temperature})
-        pieces = yield from improviser.stream(chosen, range(sample.count), settings.train.seed)
-        for number, piece in enumerate(pieces, 1):
-            notes = piece.notes
-            name, title = f"{number:02d}", f"Piece {number}"
-            if sample.sweep:
-                name, title = f"temperature-{temperature:g}-{number}", f"Temperature {temperature:g}, piece {number}"
-            if not len(notes):
-                yield Said(f"{title} has no notes and is left out.")
-                continue
-            stem = run.folder / SAMPLES / name
-            for path in export.piece(notes, stem, KINDS, improviser.facts.program, settings.audio):
-                yield Said(f"Wrote {path}")
-            export.write(stem.with_name(f"{name}.json"), record_of(improviser, piece, run.folder, None, KINDS, {}))
-            found = {
-                "name": name,
-                "title": title,
-                "temperature": temperature,
-                "notes": len(notes),
-                "rows": len(piece.rows),
-            }
-            made.append(found | {"seconds": notes.length_seconds} | variety(tokens, piece.rows, notes))
-    run.write_json(SAMPLES_LIST, made)
 
 
 def render_files(
