@@ -110,7 +110,7 @@ def test_notes_are_streamed_as_the_file_has_them(cadenza: Cadenza, model: Path, 
     ("options", "words"),
     [
         (["--best-of", "0"], "best-of"),
-        (["--seconds", "1", "--prompt", "PROMPT"], "leaves nothing of 1 s; ask for a longer piece"),
+        (["--seconds", "1", "--prompt", "PROMPT"], "leaves nothing of 1 s; pass a larger --seconds"),
         (["--notes", "4", "--prompt", "PROMPT"], "has 4 notes, which leaves nothing of 4; pass a larger --notes"),
         (["--bars", "4"], "no bars; give --seconds or --notes"),
         (["--notes", "-1"], "notes"),

@@ -179,9 +179,11 @@ class Improviser(Checkpoint):
         if not self.representation.note_count(self.representation.encode(prompt)):
             raise CadenzaError("The model's vocabulary lacks every note of the prompt; give another.")
         if prompt.onset[-1] >= limit:
-            asked = f"{settings.bars} bars" if settings.bars else f"{settings.seconds:g} s"
+            asked, option = (
+                (f"{settings.bars} bars", "bars") if settings.bars else (f"{settings.seconds:g} s", "seconds")
+            )
             raise CadenzaError(
-                f"The prompt lasts {prompt.length_seconds:.0f} s, which leaves nothing of {asked}; ask for a longer piece."
+                f"The prompt lasts {prompt.length_seconds:.0f} s, which leaves nothing of {asked}; pass a larger --{option}."
             )
         if settings.notes and len(prompt) >= settings.notes:
             raise CadenzaError(
