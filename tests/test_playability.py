@@ -1,4 +1,4 @@
-"""What instruments can play: as a measure of notes, and what is said of it."""
+"""What instruments can play: as a measure of notes, as a mask while sampling, and what is said of both."""
 
 from __future__ import annotations
 
@@ -9,12 +9,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cadenza import CadenzaError, load, midi
+from cadenza.checkpoint import Facts, fresh_model, model_bytes
+from cadenza.improviser import Improviser
 from cadenza.instruments import INSTRUMENTS
 from cadenza.notes import Header, Notes, TimeBase, one_at_a_time
 from cadenza.playability import FINE, RANGE, REPEATED, STRINGS, TOO_MANY, Past, Player, judge
+from cadenza.settings import PLAYED, MidiSettings, ModelSettings, SampleSettings, TokenSettings, validate
+from cadenza.tokens import representation
 from conftest import Cadenza, Midi
 
 VIOLIN, CELLO, FLUTE = (INSTRUMENTS[name] for name in ("violin", "cello", "flute"))
@@ -33,6 +39,10 @@ def codes(instrument: Any, *notes: tuple[int, int, int]) -> list[int]:
 
 
 # The measure
+
+
+def test_the_settings_know_every_instrument() -> None:
+    assert set(PLAYED) == {"any", *INSTRUMENTS}
 
 
 @every_instrument
@@ -144,7 +154,128 @@ def test_what_can_be_played_changes_only_at_the_moments_named(name: str, notes: 
     assert not (before[INSTRUMENTS[name].lowest : INSTRUMENTS[name].highest + 1]).any()
 
 
+# The mask
+
+EVENTS = representation("study", SECONDS).vocabulary
+FACTS = {
+    "seconds": Facts("études", "seconds", 100, 40, 120.0, None, 30, 110),
+    "beats": Facts("tunes", "beats", 24, 40, 90.0, (6, 8), 30, 110),
+    "study": Facts("study", "seconds", 100, 40, 120.0, None, 30, 110, EVENTS),
+}
+every_kind = pytest.mark.parametrize("kind", sorted(FACTS))
+
+
+def improviser(folder: Path, kind: str, **facts: Any) -> Improviser:
+    """An untrained model with a will of its own, that would rather not end."""
+    known, study = replace(FACTS[kind], **facts), kind == "study"
+    tokens = representation("study" if study else "notes", known.base, known.vocabulary)
+    settings = ModelSettings(trunk="lstm", layers=1, width=32)
+    model = fresh_model(settings, tokens, seed=3)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(3)
+        if not study:
+            model.get_parameter("heads.leave.0.bias")[-1] -= 6
+    reading, chosen = MidiSettings(time_base=known.base.unit), TokenSettings(representation=tokens.name)
+    folder.mkdir(exist_ok=True)
+    (folder / "model.safetensors").write_bytes(
+        model_bytes(model.state_dict(), settings, chosen, reading, known, "ab" * 32, 1)
+    )
+    return load(folder / "model.safetensors")
+
+
+@every_kind
+@every_instrument
+def test_every_improvised_note_can_be_played_and_nothing_gets_stuck(tmp_path: Path, kind: str, name: str) -> None:
+    model = improviser(tmp_path, kind)
+    pieces = model.generate(count=16, seconds=600, rows=300, temperature=2, instrument=name)
+    assert sum(map(len, pieces)) > 16 * 30
+    for piece in pieces:
+        assert not judge(piece, INSTRUMENTS[name]).any()
+    if kind != "study" and name != "flute":
+        assert any((np.diff(piece.onset) == 0).any() for piece in pieces)
+    without = model.generate(count=16, seconds=600, rows=300, temperature=2)
+    assert any(judge(piece, INSTRUMENTS[name]).any() for piece in without)
+
+
+@every_kind
+def test_what_is_for_any_instrument_is_as_it_was(tmp_path: Path, kind: str) -> None:
+    model = improviser(tmp_path, kind)
+    one, other = model.generate(seconds=10)[0], model.generate(seconds=10, instrument="any")[0]
+    assert midi.to_bytes(one) == midi.to_bytes(other)
+
+
+@every_kind
+def test_a_narrow_range_leaves_something_to_play(tmp_path: Path, kind: str) -> None:
+    for lowest, highest in [(40, 55), (103, 110), (60, 61)]:
+        model = improviser(tmp_path, kind, lowest=lowest, highest=highest)
+        for piece in model.generate(count=8, rows=100, seconds=600, temperature=2, instrument="violin"):
+            assert not judge(piece, VIOLIN).any()
+
+
+@every_kind
+@every_instrument
+def test_a_prompt_that_cannot_be_played_is_gone_on_from(tmp_path: Path, kind: str, name: str) -> None:
+    model = improviser(tmp_path, kind)
+    given = played(*((onset, pitch, 300) for onset in (0, 3, 40, 90) for pitch in range(62, 78)), base=FACTS[kind].base)
+    given = one_at_a_time(given)
+    for piece in model.generate(count=8, seconds=60, rows=400, prompt=given, instrument=name):
+        assert len(piece) > len(given)
+
+
+@every_kind
+def test_pieces_of_an_instrument_are_the_same_whatever_is_made_beside_them(tmp_path: Path, kind: str) -> None:
+    model = improviser(tmp_path, kind)
+    many, few = (model.generate(count=count, seconds=20, instrument="viola") for count in (5, 2))
+    assert [midi.to_bytes(piece) for piece in many[:2]] == [midi.to_bytes(piece) for piece in few]
+
+
+def test_a_model_of_other_pitches_is_refused(tmp_path: Path) -> None:
+    model = improviser(tmp_path, "seconds", lowest=30, highest=50)
+    with pytest.raises(CadenzaError, match=r"The flute plays B3 to D7, this model F♯1 to D3; choose another"):
+        model.generate(seconds=5, instrument="flute")
+
+
+def test_a_prompt_out_of_range_is_refused(tmp_path: Path) -> None:
+    model = improviser(tmp_path, "seconds")
+    with pytest.raises(CadenzaError, match=r"has F♯3 at 0\.9 s, and the violin plays G3 to G7; transpose it"):
+        model.generate(seconds=20, prompt=played((0, 60, 50), (90, 54, 50)), instrument="violin")
+
+
+def test_a_model_that_begins_out_of_range_is_refused(tmp_path: Path) -> None:
+    tokens = representation("notes", SECONDS)
+    opening = tuple(map(tuple, tokens.encode(played((0, 54, 50)), end=False).tolist()))
+    model = improviser(tmp_path, "seconds", opening=opening)
+    with pytest.raises(CadenzaError, match=r"has F♯3 at 0\.0 s, and the violin plays"):
+        model.generate(seconds=20, instrument="violin")
+
+
+def test_an_instrument_without_masks_is_refused() -> None:
+    with pytest.raises(CadenzaError, match="sample: music for an instrument needs masks"):
+        validate({"sample": {"instrument": "violin", "masks": False}})
+    assert SampleSettings(masks=False).instrument == "any"
+
+
 # The command line
+
+
+def test_an_unknown_instrument_names_the_nearest(cadenza: Cadenza, tmp_path: Path) -> None:
+    improviser(tmp_path, "seconds")
+    code, _, complained = cadenza("generate", tmp_path / "model.safetensors", "--instrument", "violine")
+    assert code == 2
+    assert complained.startswith(
+        "cadenza: sample: there is no instrument 'violine' to play (did you mean 'violin'?); use any, violin"
+    )
+
+
+def test_pieces_are_written_for_their_instrument(cadenza: Cadenza, tmp_path: Path) -> None:
+    improviser(tmp_path, "seconds")
+    command = ("generate", tmp_path / "model.safetensors", "--seconds", 9, "--seed", 1, "--formats", "mid")
+    code, said, _ = cadenza(*command, "--instrument", "flute", "--out", tmp_path / "out")
+    assert code == 0
+    assert "for the flute (given)" in said
+    [path] = (tmp_path / "out").glob("*.mid")
+    assert midi.open_score(path.read_bytes(), "piece").tracks[0].program == 73
 
 
 def test_inspect_says_what_share_of_a_corpus_is_playable(cadenza: Cadenza, tmp_path: Path, smf: Midi) -> None:

@@ -209,6 +209,7 @@ def generate(
     top_k: Annotated[int | None, typer.Option("--top-k", help=about(SampleSettings, "top_k"))] = None,
     top_p: Annotated[float | None, typer.Option("--top-p", help=about(SampleSettings, "top_p"))] = None,
     min_p: Annotated[float | None, typer.Option("--min-p", help=about(SampleSettings, "min_p"))] = None,
+    instrument: Annotated[str | None, typer.Option("--instrument", help=about(SampleSettings, "instrument"))] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", min=0, help="The same seed gives the same pieces; drawn afresh unless given."),
@@ -226,7 +227,7 @@ def generate(
     from cadenza import load
     from cadenza.runs.results import generate_files
 
-    controls = {"seconds": seconds, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    controls = {"seconds": seconds, "top_k": top_k, "top_p": top_p, "min_p": min_p, "instrument": instrument}
     given = {key: value for key, value in controls.items() if value is not None}
     given |= parse_temperature(temperature) if temperature is not None else {}
     settings = validate({"sample": given | {"count": count}, "audio": {"soundfont": soundfont}})

@@ -34,7 +34,9 @@ def improvise(run: Run) -> Iterator[Record]:
                 yield Said(f"{title} has no notes and is left out.")
                 continue
             stem = run.folder / SAMPLES / name
-            for path in export.piece(notes, stem, ("mid", "mp3", "svg"), improviser.facts.program, settings.audio):
+            for path in export.piece(
+                notes, stem, ("mid", "mp3", "svg"), improviser.program(sample.instrument), settings.audio
+            ):
                 yield Said(f"Wrote {path}")
             found = {"name": name, "title": title, "temperature": temperature, "notes": len(notes), "rows": len(rows)}
             made.append(found | {"seconds": notes.length_seconds} | variety(tokens, rows, notes))
@@ -67,7 +69,9 @@ def generate_files(
             continue
         stem = out / f"seed{seed}-{number:02d}"
         prompt_notes = len(notes) if notes is not None else 0
-        for path in export.piece(piece, stem, kinds, improviser.facts.program, settings.audio, prompt_notes, keep):
+        for path in export.piece(
+            piece, stem, kinds, improviser.program(sampling.instrument), settings.audio, prompt_notes, keep
+        ):
             yield Said(f"Wrote {path} ({report.counted(len(piece), 'note')}, {piece.length_seconds:.1f} s)")
 
 
@@ -78,6 +82,8 @@ def controls(sampling: SampleSettings) -> dict[tuple[str, str], str]:
     for key in ("top_k", "top_p", "min_p"):
         if getattr(sampling, key) != getattr(SampleSettings(), key):
             shown[key, ""] = f"{key.replace('_', '-')} {getattr(sampling, key):g}"
+    if sampling.instrument != "any":
+        shown["instrument", ""] = f"for the {sampling.instrument}"
     return shown
 
 
