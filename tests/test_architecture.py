@@ -20,6 +20,7 @@ READING_ORDER = (
     "records",
     "notes",
     "instruments",
+    "playability",
     "midi",
     "corpus",
     "tokens",
@@ -46,7 +47,7 @@ READING_ORDER = (
 EXEMPT = ("__init__", "__main__")
 """The front doors: they may import anything."""
 
-PURE = ("notes", "tokens", "engine", "models", "train", "sample", "likelihood", "evaluate")
+PURE = ("notes", "playability", "tokens", "engine", "models", "train", "sample", "likelihood", "evaluate")
 """These touch no file and print nothing."""
 
 HEAVY = ("torch", "matplotlib", "numpy", "numba", "symusic", "scipy")

@@ -228,6 +228,7 @@ def generate(
     best_of: Annotated[
         int, typer.Option("--best-of", min=1, help="Make so many times as many pieces and keep the best.")
     ] = 1,
+    instrument: Annotated[str | None, typer.Option("--instrument", help=about(SampleSettings, "instrument"))] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", min=0, help="The same seed gives the same pieces; drawn afresh unless given."),
@@ -251,7 +252,7 @@ def generate(
     """Improvise new pieces with a trained model, as `tune` found best unless an option says otherwise."""
     from cadenza.runs import generation
 
-    given = {"seconds": seconds, "notes": notes, "bars": bars, "ending": ending}
+    given = {"seconds": seconds, "notes": notes, "bars": bars, "ending": ending, "instrument": instrument}
     controls = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     sample = {key: value for key, value in given.items() if value is not None}
     for control, text in controls.items():

@@ -17,11 +17,13 @@ import numpy.typing as npt
 from cadenza import export, midi
 from cadenza.checkpoint import Checkpoint, load_checkpoint
 from cadenza.errors import CadenzaError
-from cadenza.notes import Header, Notes, concatenate, from_first_onset, one_at_a_time, shift_time
+from cadenza.instruments import INSTRUMENTS
+from cadenza.notes import Header, Notes, concatenate, from_first_onset, one_at_a_time, pitch_name, shift_time
+from cadenza.playability import Player
 from cadenza.records import Progress, outcome
 from cadenza.sample import Length, Step, sample
 from cadenza.settings import LENGTHS, LONGEST, AudioSettings, SampleSettings, validate
-from cadenza.tokens import Grammar, Rows, Unmasked
+from cadenza.tokens import Grammar, Rows, Rule, Ruled, Unmasked
 
 
 class Piece(NamedTuple):
@@ -98,11 +100,15 @@ class Improviser(Checkpoint):
             asked = {"ending": "held", "seconds": LONGEST} | asked
         return SampleSettings.model_validate(own | asked)
 
-    def save(self, piece: Notes, path: str | Path) -> Path:
+    def program(self, instrument: str) -> int:
+        """The program of pieces for this instrument; of `any`, that of the corpus."""
+        return INSTRUMENTS[instrument].program if instrument in INSTRUMENTS else self.facts.program
+
+    def save(self, piece: Notes, path: str | Path, instrument: str = "any") -> Path:
         """Write a piece as MIDI, sound or picture, by the ending of `path`."""
         path = Path(path)
         [kind] = export.known_formats(path.suffix or "none")
-        [written] = export.piece(piece, path.with_suffix(""), [kind], self.facts.program, AudioSettings())
+        [written] = export.piece(piece, path.with_suffix(""), [kind], self.program(instrument), AudioSettings())
         return written
 
     def plan(self, settings: SampleSettings, seed: int, prompt: Notes | None = None) -> Plan:
@@ -118,6 +124,7 @@ class Improviser(Checkpoint):
         grammar = tokens.grammar(self.facts.lowest, self.facts.highest)
         if not settings.masks:
             grammar = Unmasked(grammar)
+        grammar = Ruled(grammar, self.rules(settings, header, prompt or tokens.decode(begun, header)))
         length = Length(limit - late, settings.notes or math.inf, settings.ending != "cut", settings.ending == "held")
         return Plan(settings, seed, prompt, header, begun, late, length, grammar)
 
@@ -162,6 +169,14 @@ class Improviser(Checkpoint):
             if len(new):
                 known[step.item] = piece
                 yield step.item, new
+
+    def rules(self, settings: SampleSettings, header: Header, given: Notes) -> list[Rule]:
+        """What stands beside the grammar; an instrument that cannot go on from what is given raises `CadenzaError`."""
+        instrument, (lowest, highest) = INSTRUMENTS.get(settings.instrument), (self.facts.lowest, self.facts.highest)
+        if instrument is None:
+            return []
+        check_range(settings.instrument, lowest, highest, given)
+        return [self.representation.playable(Player(instrument, header.step_seconds), lowest, highest)]
 
     @property
     def opening(self) -> Rows:
@@ -223,6 +238,22 @@ class Improviser(Checkpoint):
             prompt.onset + prompt.duration > continuation.onset[:, None]
         )
         return concatenate([prompt, continuation[~sounding.any(axis=1)]])
+
+
+def check_range(name: str, lowest: int, highest: int, given: Notes) -> None:
+    """A model's pitches of which an instrument has none, or notes to go on from that it lacks, raise `CadenzaError`."""
+    instrument = INSTRUMENTS[name]
+    reaches = f"{pitch_name(instrument.lowest)} to {pitch_name(instrument.highest)}"
+    if max(lowest, instrument.lowest) > min(highest, instrument.highest):
+        raise CadenzaError(
+            f"The {name} plays {reaches}, this model {pitch_name(lowest)} to {pitch_name(highest)}; choose another instrument or another model."
+        )
+    outside = np.flatnonzero((given.pitch < instrument.lowest) | (given.pitch > instrument.highest))
+    if len(outside):
+        pitch, onset = given.pitch[outside[0]], given.onset[outside[0]] * given.header.step_seconds
+        raise CadenzaError(
+            f"The music to go on from has {pitch_name(int(pitch))} at {onset:.1f} s, and the {name} plays {reaches}; transpose it or choose another instrument."
+        )
 
 
 def places(notes: Notes) -> npt.NDArray[np.int64]:

@@ -1,7 +1,10 @@
-"""Facts about instruments: General MIDI names, ranges, strings.
+"""Facts about instruments: General MIDI names, ranges, strings, and what hands and bow or breath can do.
 
-Ranges (sounding MIDI pitches) and open strings follow S. Adler, *The Study of Orchestration*,
-4th edition, 2016. Only instruments that Cadenza treats specially are listed.
+Ranges (sounding MIDI pitches), open strings, and that a bow breaks chords of three and four notes and
+holds two, follow S. Adler, *The Study of Orchestration*, 4th edition, 2016. The rest is our own, in round
+figures: strings of the usual length; hands that just reach a tenth a tone above the open strings of
+a violin, and a major third a semitone above those of a cello (without the thumb); and 16 strokes of a
+bow or 14 of a tongue in a second. Only instruments that Cadenza treats specially are listed.
 """
 
 from __future__ import annotations
@@ -18,19 +21,29 @@ DRUMS = -1
 
 @dataclass(frozen=True)
 class Instrument:
-    """`lowest` and `highest` are sounding MIDI pitches; `strings` the open strings, low to high."""
+    """`lowest` and `highest` are sounding MIDI pitches; `strings` the open strings, low to high.
+
+    `struck` is the most notes that begin together, `held` the most that sound together otherwise;
+    `string` is the length of the strings and `hand` the widest stretch between stopped notes, mm; the
+    same pitch begins again after `repeat` seconds at the earliest.
+    """
 
     program: int
     lowest: int
     highest: int
+    repeat: float
+    struck: int = 1
+    held: int = 1
     strings: tuple[int, ...] = ()
+    string: float = 0
+    hand: float = 0
 
 
 INSTRUMENTS = {
-    "violin": Instrument(40, 55, 103, (55, 62, 69, 76)),
-    "viola": Instrument(41, 48, 93, (48, 55, 62, 69)),
-    "cello": Instrument(42, 36, 81, (36, 43, 50, 57)),
-    "flute": Instrument(73, 59, 98),
+    "violin": Instrument(40, 55, 103, 0.06, 4, 2, (55, 62, 69, 76), 328, 120),
+    "viola": Instrument(41, 48, 93, 0.06, 4, 2, (48, 55, 62, 69), 375, 120),
+    "cello": Instrument(42, 36, 81, 0.06, 4, 2, (36, 43, 50, 57), 695, 135),
+    "flute": Instrument(73, 59, 98, 0.07),
 }
 
 

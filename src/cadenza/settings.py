@@ -198,6 +198,8 @@ MinP = Annotated[float, Field(ge=0, lt=1)]
 LENGTHS = ("seconds", "notes", "bars")
 LONGEST = 3600
 """Seconds of the longest piece."""
+PLAYED = ("any", "violin", "viola", "cello", "flute")
+"""Whom music can be improvised for."""
 
 
 class SampleSettings(Section):
@@ -225,10 +227,20 @@ class SampleSettings(Section):
     rows: int = Field(20_000, ge=1, description="Most rows of a piece.")
     opening: int = Field(0, ge=0, description="Rows of a training piece with which every piece begins.")
     masks: bool = Field(True, description="Rule out what the representation's grammar forbids.")
+    instrument: str = Field("any", description=f"Write only what this instrument can play: {', '.join(PLAYED)}.")
     count: int = Field(4, ge=1, le=10_000, description="Pieces made at the end of a run.")
     sweep: tuple[Temperature, ...] = Field(
         (), description="Temperatures at which a run makes that many pieces each; empty takes the one temperature."
     )
+
+    @model_validator(mode="after")
+    def instrument_can_be_played(self) -> SampleSettings:
+        if self.instrument not in PLAYED:
+            close = nearest(self.instrument, PLAYED)
+            raise ValueError(f"there is no instrument {self.instrument!r} to play{close}; use {', '.join(PLAYED)}")
+        if self.instrument != "any" and not self.masks:
+            raise ValueError("music for an instrument needs masks; leave out sample.masks or sample.instrument")
+        return self
 
     def of(self, field: str) -> tuple[float, int, float, float]:
         """Temperature, top-k, top-p and min-p of a field."""

@@ -143,10 +143,12 @@ def show_findings(found: Mapping[str, Any]) -> None:
     table.add_column(style="dim")
     table.add_column()
     for key, value in found.items():
-        if key not in ("entries", "same_work"):
+        if key not in ("entries", "same_work", "playable"):
             table.add_row(key.replace("_", " "), in_words(value))
     console.print(table)
     show_works(found["same_work"])
+    if "playable" in found:
+        show_playable(found["playable"], found["kept"])
     dropped = [entry["reason"] for entry in found["entries"] if entry["reason"]]
     if dropped:
         console.print(f"\nLeft out, {len(dropped):,}:")
@@ -164,6 +166,17 @@ def show_works(groups: Sequence[Sequence[str]]) -> None:
         console.print(f"  {len(names):,}: {', '.join(names[:NAMES_SHOWN])}{more}")
     if len(groups) > WORKS_SHOWN:
         console.print(f"  and {len(groups) - WORKS_SHOWN:,} more works")
+
+
+def show_playable(playable: Mapping[str, Any], pieces: int) -> None:
+    """How much of a corpus its instrument can play, and what stands against the rest, with a place to look at."""
+    console.print(
+        f"\nPlayable on the {playable['instrument']}: {playable['share_of_notes']:.2%} of the notes; in full, {playable['pieces_in_full']:,} of {pieces:,} pieces."
+    )
+    for one in playable["objections"]:
+        console.print(
+            f"  {one['notes']:,} {one['reason']}, for example {one['pitch']} at {one['seconds']:.1f} s of {one['piece']}"
+        )
 
 
 def in_words(value: object) -> str:

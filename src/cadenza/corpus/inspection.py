@@ -8,10 +8,12 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from cadenza.corpus.scan import Corpus, Entry
-from cadenza.instruments import by_program
-from cadenza.notes import simultaneous
+from cadenza.instruments import Instrument, by_program, program_name
+from cadenza.notes import pitch_name, simultaneous
+from cadenza.playability import FINE, OBJECTIONS, judge
 
 
 def findings(corpus: Corpus) -> dict[str, Any]:
@@ -46,9 +48,35 @@ def findings(corpus: Corpus) -> dict[str, Any]:
             "velocities": len(np.unique(velocity)),
         }
         if instrument := by_program(corpus.program):
-            outside = (pitch < instrument.lowest) | (pitch > instrument.highest)
-            result["share_of_notes_outside_the_instrument"] = round(float(outside.mean()), 5)
+            result["playable"] = playable(corpus, instrument)
     return result
+
+
+def playable(corpus: Corpus, instrument: Instrument) -> dict[str, Any]:
+    """What share of the notes an instrument can play, how many pieces in full, and what stands against the others."""
+    codes = [judge(piece, instrument) for piece in corpus.pieces]
+    places = {
+        reason: [np.flatnonzero(each == code) for each in codes] for code, reason in enumerate(OBJECTIONS, FINE + 1)
+    }
+    return {
+        "instrument": program_name(instrument.program),
+        "share_of_notes": round(float(np.mean(np.concatenate(codes) == FINE)), 5),
+        "pieces_in_full": sum(not each.any() for each in codes),
+        "objections": [objection(corpus, reason, found) for reason, found in places.items() if any(map(len, found))],
+    }
+
+
+def objection(corpus: Corpus, reason: str, places: Sequence[npt.NDArray[np.intp]]) -> dict[str, Any]:
+    """How many notes a reason stands against, and the first of them in the piece that has most; `places` by piece."""
+    worst = int(np.argmax([len(found) for found in places]))
+    piece, note = corpus.pieces[worst], int(places[worst][0])
+    return {
+        "reason": reason,
+        "notes": sum(map(len, places)),
+        "piece": corpus.kept[worst].name,
+        "seconds": round(float(piece.onset[note] * piece.header.step_seconds), 2),
+        "pitch": pitch_name(int(piece.pitch[note])),
+    }
 
 
 def same_work(kept: Sequence[Entry]) -> list[list[str]]:

@@ -14,6 +14,8 @@ def controls(sampling: SampleSettings) -> dict[tuple[str, str], str]:
             shown[key, ""] = f"{name} {value:g}"
         of = "" if key == "temperature" else f"{name} of "
         shown |= {(table, field): f"{of}{field} {one:g}" for field, one in getattr(sampling, table).items()}
+    if sampling.instrument != "any":
+        shown["instrument", ""] = f"for the {sampling.instrument}"
     return shown
 
 

@@ -119,7 +119,7 @@ def write(
 ) -> Iterator[Said]:  # fmt: skip
     """A piece in every format, then its record."""
     stem = place.folder / f"seed{asked.seed}-{piece.item + 1:02d}"
-    program, notes = improviser.facts.program, piece.notes
+    program, notes = improviser.program(piece.origin["sample"]["instrument"]), piece.notes
     for path in export.piece(
         notes, stem, kinds, program, place.audio, 0 if prompt is None else len(prompt), place.keep
     ):

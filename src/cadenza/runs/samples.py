@@ -33,7 +33,7 @@ def improvise(run: Run) -> Iterator[Record]:
                 yield Said(f"{title} has no notes and is left out.")
                 continue
             stem = run.folder / SAMPLES / name
-            for path in export.piece(notes, stem, KINDS, improviser.facts.program, settings.audio):
+            for path in export.piece(notes, stem, KINDS, improviser.program(sample.instrument), settings.audio):
                 yield Said(f"Wrote {path}")
             export.write(stem.with_name(f"{name}.json"), record_of(improviser, piece, run.folder, None, KINDS, {}))
             known = {

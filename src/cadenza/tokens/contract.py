@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cadenza.notes import Header, Notes, TimeBase
+from cadenza.playability import Player
 from cadenza.settings import AugmentSettings
 
 Rows = npt.NDArray[np.int16]
@@ -130,6 +131,10 @@ class Representation(Schema):
     @abstractmethod
     def grammar(self, lowest: int = 0, highest: int = 127) -> Grammar:
         """The rules of this table, for a pitch range."""
+
+    @abstractmethod
+    def playable(self, player: Player, lowest: int = 0, highest: int = 127) -> Rule:
+        """What an instrument can play, beside the grammar of the same pitch range; steps last as the player's do."""
 
     @abstractmethod
     def id_name(self, field: int, id: int) -> str:  # noqa: A002

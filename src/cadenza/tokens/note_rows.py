@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cadenza.notes import Header, Notes, TimeBase, pitch_name
+from cadenza.playability import Player
 from cadenza.settings import AugmentSettings
 from cadenza.tokens.bins import (
     VELOCITY_WIDTH,
@@ -31,6 +32,7 @@ from cadenza.tokens.bins import (
 )
 from cadenza.tokens.contract import Mask, Representation, Rows, Widths
 from cadenza.tokens.note_grammar import NoteGrammar
+from cadenza.tokens.playable import PlayableRows
 from cadenza.tokens.variation import DURATION, PITCH, SHIFT, VELOCITY, NoteVariation
 
 METRE = np.array([0.5, 1, 1.5, 2, 3, 4])
@@ -101,6 +103,10 @@ class NoteRows(Representation):
 
     def grammar(self, lowest: int = 0, highest: int = 127) -> NoteGrammar:
         return NoteGrammar(self.sizes, self.rest, self.end, lowest, highest)
+
+    def playable(self, player: Player, lowest: int = 0, highest: int = 127) -> PlayableRows:
+        pitches = self.grammar(lowest, highest).in_range
+        return PlayableRows(player, pitches, self.sizes, np.append(self.shifts, [self.longest, 0]), self.durations)
 
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """How far each row moves the clock, shape (N,); start and END rows do not."""

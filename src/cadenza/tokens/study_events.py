@@ -25,7 +25,9 @@ import numpy.typing as npt
 
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, TimeBase
+from cadenza.playability import Player
 from cadenza.tokens.contract import Mask, Representation, Rows
+from cadenza.tokens.playable import PlayableEvents
 from cadenza.tokens.study_grammar import LONGEST_DURATION, LOUDEST, OFF, ON, SHIFT, VELOCITY, StudyGrammar
 
 LONGEST_GAP, SOFTEST = 300, 60
@@ -102,6 +104,10 @@ class StudyEvents(Representation):
         pitched = self.kind <= ON
         allowed = ~pitched | ((self.value >= lowest) & (self.value <= highest))
         return StudyGrammar(self.kind, self.value, allowed)
+
+    def playable(self, player: Player, lowest: int = 0, highest: int = 127) -> PlayableEvents:
+        pitches = np.isin(np.arange(128), self.value[self.grammar(lowest, highest).on])
+        return PlayableEvents(player, pitches, self.kind, self.value)
 
     def id_name(self, field: int, id: int) -> str:  # noqa: A002, ARG002
         return self.vocabulary[id]

@@ -32,17 +32,17 @@ class StudyGrammar:
     def __init__(self, kind: Integers, value: Integers, possible: Mask) -> None:
         self.kind, self.value = kind, value
         self.sizes: tuple[int, ...] = (len(kind),)
-        on, self.off = (kind == ON) & possible, (kind == OFF) & possible
-        on &= np.isin(value, value[self.off])  # a pitch that cannot be released is never struck
+        self.off = (kind == OFF) & possible
+        self.on = (kind == ON) & possible & np.isin(value, value[self.off])  # what cannot be released is never struck
         gap, loudness = kind == SHIFT, (kind == VELOCITY) & (value != LOUDEST)
         self.duration = gap & (value <= LONGEST_DURATION)
         after = {
             OPENING: (kind == VELOCITY) & (value == LOUDEST),
-            OFF: on | gap | loudness,
-            SHIFT: on,
-            VELOCITY: on | gap,
+            OFF: self.on | gap | loudness,
+            SHIFT: self.on,
+            VELOCITY: self.on | gap,
         }
-        self.after_KV = np.stack([after.get(last, np.zeros_like(on)) for last in range(OPENING, VELOCITY + 1)])
+        self.after_KV = np.stack([after.get(last, np.zeros_like(self.on)) for last in range(OPENING, VELOCITY + 1)])
 
     def begin(self, lanes: int) -> Place:
         return Place(np.full(lanes, OPENING), np.full(lanes, -1))
