@@ -1,24 +1,19 @@
-"""Choosing ids and improvising rows, against slow references and on untrained models."""
+"""Improvising rows on untrained models."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import hypothesis
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cadenza.engine import reader
-from cadenza.engine.choice import choose_ids
 from cadenza.errors import CadenzaError
 from cadenza.models import MODELS, Model, build
 from cadenza.models.reader import ModelReader
 from cadenza.notes import Notes, TimeBase
-from cadenza.sample import Reader, check, sample
+from cadenza.sample import Reader, sample
 from cadenza.settings import ModelSettings, SampleSettings
 from cadenza.tokens import REPRESENTATIONS, Representation, Rows, Unmasked, representation
 
@@ -37,79 +32,6 @@ with_and_without_window = pytest.mark.parametrize("window", [0, 7])
 
 def test_no_representation_is_missing_here() -> None:
     assert {tokens.name for tokens in TABLES.values()} == set(REPRESENTATIONS)
-
-
-def slow_choice(
-    logits: list[float], allowed: list[bool], draw: float, settings: SampleSettings, temperature: float
-) -> int:
-    """The rules of `choose_ids`, one id at a time."""
-    ids = sorted((i for i in range(len(logits)) if allowed[i]), key=lambda i: (-logits[i], i))
-    if temperature == 0:
-        return ids[0]
-    weights = {i: math.exp((logits[i] - logits[ids[0]]) / temperature) for i in ids}
-    total, kept, before = sum(weights.values()), [], 0.0
-    for rank, i in enumerate(ids):
-        cut = before >= settings.top_p or weights[i] < settings.min_p or (settings.top_k and rank >= settings.top_k)
-        if rank == 0 or (not cut and weights[i] > 0):
-            kept.append(i)
-        before += weights[i] / total
-    threshold = draw * sum(weights[i] for i in kept)
-    running = 0.0
-    for i in sorted(kept):
-        running += weights[i]
-        if running > threshold:
-            return i
-    return max(kept)
-
-
-def choose(logits: Any, allowed: Any, draws: Any, settings: SampleSettings) -> Any:
-    return choose_ids(
-        logits.astype(np.float32), allowed, draws, settings.temperature, settings.top_k, settings.top_p, settings.min_p
-    )
-
-
-@given(
-    st.integers(0, 10_000), st.sampled_from([0.0, 0.05, 0.7, 1.0, 2.0, 10.0]), st.integers(0, 6),
-    st.sampled_from([0.1, 0.5, 0.9, 1.0]), st.sampled_from([0.0, 0.05, 0.3]),
-)  # fmt: skip
-@hypothesis.settings(deadline=None)  # the first call compiles
-def test_choosing_agrees_with_a_slow_reference(
-    seed: int, temperature: float, top_k: int, top_p: float, min_p: float
-) -> None:
-    rng = np.random.default_rng(seed)
-    settings = SampleSettings(temperature=temperature, top_k=top_k, top_p=top_p, min_p=min_p)
-    logits = rng.normal(0, 8, (5, 12)).astype(np.float32)
-    allowed = rng.random((5, 12)) < 0.6
-    allowed[:, 3] = True
-    draws = rng.random(5)
-    chosen = choose(logits, allowed, draws, settings)
-    wanted = [slow_choice(logits[k].tolist(), allowed[k].tolist(), draws[k], settings, temperature) for k in range(5)]
-    assert chosen.ids.tolist() == wanted
-    probability = np.exp(logits.astype(float)) / np.exp(logits.astype(float)).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(chosen.nats, -np.log(probability[np.arange(5), wanted]), rtol=1e-5, atol=1e-9)
-    np.testing.assert_allclose(chosen.removed, (probability * ~allowed).sum(axis=1), atol=1e-6)
-
-
-def test_frequencies_follow_the_probabilities() -> None:
-    probabilities = np.array([0.5, 0.3, 0.15, 0.05])
-    draws = (np.arange(20_000) + 0.5) / 20_000
-    logits = np.tile(np.log(probabilities), (len(draws), 1))
-    chosen = choose(logits, np.ones_like(logits, dtype=bool), draws, SampleSettings(temperature=1)).ids
-    np.testing.assert_allclose(np.bincount(chosen) / len(draws), probabilities, atol=1e-3)
-
-
-@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
-def test_logits_that_are_not_numbers_are_refused(wrong: float) -> None:
-    chosen = choose(np.array([[0.0, wrong], [0.0, 1.0]]), np.ones((2, 2), dtype=bool), np.zeros(2), SampleSettings())
-    with pytest.raises(CadenzaError, match="not a number"):
-        check(chosen.ids, np.array([True, True]))
-    check(chosen.ids, np.array([False, True]))
-
-
-def test_masks_that_leave_nothing_are_refused() -> None:
-    chosen = choose(np.zeros((1, 2)), np.zeros((1, 2), dtype=bool), np.zeros(1), SampleSettings())
-    with pytest.raises(CadenzaError, match="leave nothing"):
-        check(chosen.ids, np.array([True]))
 
 
 def settings_of(trunk: str, window: int = 0) -> ModelSettings:

@@ -32,7 +32,7 @@ def choose_ids(logits_LV, allowed_LV, draws_L, temperature, top_k, top_p, min_p)
     lanes, size = logits_LV.shape
     ids_L = np.empty(lanes, np.int64)
     nats_L, removed_L = np.zeros(lanes), np.zeros(lanes)
-    weight_V, kept_V = np.empty(size), np.empty(size, np.bool_)
+    behind_V, weight_V, kept_V = np.empty(size), np.empty(size), np.empty(size, np.bool_)
     for lane in range(lanes):
         best, largest = NONE_LEFT, -np.inf
         for v in range(size):
@@ -55,19 +55,20 @@ def choose_ids(logits_LV, allowed_LV, draws_L, temperature, top_k, top_p, min_p)
             likeliest = np.float64(logits_LV[lane, best])
             for v in range(size):
                 kept_V[v] = allowed_LV[lane, v]
-                weight_V[v] = math.exp((logits_LV[lane, v] - likeliest) / temperature) if kept_V[v] else 0.0
-            cut(weight_V, kept_V, best, top_k, top_p, min_p)
+                behind_V[v] = (logits_LV[lane, v] - likeliest) / temperature if kept_V[v] else -np.inf
+                weight_V[v] = math.exp(behind_V[v])
+            cut(behind_V, weight_V, kept_V, best, top_k, top_p, min_p)
             ids_L[lane] = drawn(weight_V, kept_V, draws_L[lane])
-        nats_L[lane] = largest + math.log(whole) - logits_LV[lane, ids_L[lane]]
+        nats_L[lane] = largest - logits_LV[lane, ids_L[lane]] + math.log(whole)
     return Chosen(ids_L, nats_L, removed_L)
 
 
 @in_order
-def cut(weight_V, kept_V, best, top_k, top_p, min_p):
-    """Let go of the ids in the tail; the likeliest stays."""
+def cut(behind_V, weight_V, kept_V, best, top_k, top_p, min_p):
+    """Let go of the ids in the tail; the likeliest stays. Ranks are those of logits: weights that differ less are equal."""
     if 0 < top_k < len(weight_V) or top_p < 1:
         total, gathered = weight_V.sum(), 0.0
-        order = np.argsort(-weight_V, kind="mergesort")
+        order = np.argsort(-behind_V, kind="mergesort")
         for rank in range(len(order)):
             if (top_k and rank >= top_k) or gathered >= top_p:
                 kept_V[order[rank]] = False
