@@ -1,6 +1,7 @@
-"""The arithmetic of the training benchmarks, where those are at hand."""
+"""The arithmetic of the benchmarks, and how they wait, where those are at hand."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from cadenza.notes import Notes, TimeBase
 from cadenza.tokens import representation
 
 gpt2 = pytest.importorskip("gpt2", reason="the benchmarks are not part of the source distribution")
+first_note = pytest.importorskip("first_note")
 speedrun = pytest.importorskip("speedrun")
 study_network = pytest.importorskip("study_network")
 
@@ -74,3 +76,14 @@ def test_a_peer_is_matched_at_the_first_evaluation_at_or_below_its_best() -> Non
 def test_points_of_evaluation_end_with_the_whole_time() -> None:
     for points in (speedrun.OUR_POINTS, speedrun.PEER_POINTS):
         assert math.isclose(points[-1], 1) and points == sorted(points)
+
+
+def test_the_first_note_is_waited_for_and_no_longer() -> None:
+    lines = """print('{"piece": 1}\\n{"piece": 1, "pitch": 67}', flush=True)"""
+    first_note.wait_for_note([sys.executable, "-c", f"import time; {lines}; time.sleep(3600)"])
+
+
+def test_a_stream_without_notes_is_no_result(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        first_note.wait_for_note([sys.executable, "-c", "print('{}'); raise SystemExit(7)"])
+    assert "exit code 7 before it had printed a note" in capsys.readouterr().err

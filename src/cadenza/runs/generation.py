@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cadenza import audio, export, model_file
+from cadenza import export, model_file
 from cadenza.corpus.split import TRAIN
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, Piece, load_improviser
@@ -35,6 +35,8 @@ class Place:
         """The formats; an unknown one, or sound without a soundfont, raises `CadenzaError`."""
         kinds = export.known_formats(self.formats or DEFAULT_FORMATS)
         if set(kinds) & set(export.SOUNDS):
+            from cadenza import audio
+
             audio.soundfont(self.audio)
         return kinds
 
