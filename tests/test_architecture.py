@@ -30,6 +30,7 @@ READING_ORDER = (
     "train",
     "sample",
     "evaluate",
+    "phrases",
     "synthesizer",
     "audio",
     "plot",
@@ -46,7 +47,7 @@ READING_ORDER = (
 EXEMPT = ("__init__", "__main__")
 """The front doors: they may import anything."""
 
-PURE = ("notes", "tokens", "engine", "models", "train", "sample", "likelihood", "evaluate")
+PURE = ("notes", "tokens", "engine", "models", "train", "sample", "likelihood", "evaluate", "phrases")
 """These touch no file and print nothing."""
 
 HEAVY = ("torch", "matplotlib", "numpy", "numba", "symusic", "scipy")

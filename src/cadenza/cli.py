@@ -34,7 +34,7 @@ from cadenza.options import (
     about,
 )
 from cadenza.presets import build, parse_temperature
-from cadenza.settings import AudioSettings, SampleSettings, Settings, TrainSettings, validate
+from cadenza.settings import INNOCENT, AudioSettings, SampleSettings, Settings, TrainSettings, validate
 
 if TYPE_CHECKING:
     from cadenza.corpus.scan import Corpus
@@ -209,6 +209,14 @@ def generate(
     top_k: Annotated[int | None, typer.Option("--top-k", help=about(SampleSettings, "top_k"))] = None,
     top_p: Annotated[float | None, typer.Option("--top-p", help=about(SampleSettings, "top_p"))] = None,
     min_p: Annotated[float | None, typer.Option("--min-p", help=about(SampleSettings, "min_p"))] = None,
+    repeats: Annotated[int | None, typer.Option("--repeats", help=about(SampleSettings, "repeats"))] = None,
+    novel: Annotated[
+        bool,
+        typer.Option("--novel", help=f"Leave training pieces after {INNOCENT} notes on end; needs the run folder."),
+    ] = False,
+    novel_notes: Annotated[
+        int | None, typer.Option("--novel-notes", min=2, help="Like --novel, after so many notes.")
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", min=0, help="The same seed gives the same pieces; drawn afresh unless given."),
@@ -226,7 +234,8 @@ def generate(
     from cadenza import load
     from cadenza.runs.results import generate_files
 
-    controls = {"seconds": seconds, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    controls = {"seconds": seconds, "top_k": top_k, "top_p": top_p, "min_p": min_p, "repeats": repeats}
+    controls["novel"] = novel_notes or (INNOCENT if novel else None)
     given = {key: value for key, value in controls.items() if value is not None}
     given |= parse_temperature(temperature) if temperature is not None else {}
     settings = validate({"sample": given | {"count": count}, "audio": {"soundfont": soundfont}})

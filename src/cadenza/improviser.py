@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from dataclasses import replace
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,10 +14,12 @@ from cadenza import export, midi
 from cadenza.checkpoint import Checkpoint, load_checkpoint
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, concatenate, from_first_onset, one_at_a_time, shift_time
+from cadenza.phrases.loops import Loops
+from cadenza.phrases.novelty import Novelty
 from cadenza.records import Progress, outcome
 from cadenza.sample import sample
 from cadenza.settings import AudioSettings, SampleSettings, validate
-from cadenza.tokens import Rows, Unmasked
+from cadenza.tokens import Rows, Rule, Ruled, Unmasked
 
 
 class Piece(NamedTuple):
@@ -27,8 +29,11 @@ class Piece(NamedTuple):
     rows: Rows
 
 
+@dataclass(frozen=True)
 class Improviser(Checkpoint):
-    """A loaded model that makes pieces."""
+    """A loaded model that makes pieces; `training` gives those it learned from, as their rows say, if they are at hand."""
+
+    training: Callable[[], Sequence[Notes]] | None = None
 
     def read_prompt(self, path: Path) -> tuple[Notes, str]:
         """The notes of a MIDI file as this model's corpus was read, and what was set aside."""
@@ -81,6 +86,8 @@ class Improviser(Checkpoint):
         grammar = tokens.grammar(self.facts.lowest, self.facts.highest)
         if not settings.masks:
             grammar = Unmasked(grammar)
+        if wishes := self.wishes(settings):
+            grammar = Ruled(grammar, wishes=wishes)
         yield Progress("getting ready", 0, 1)
         made: list[list[np.ndarray]] = [list(rows) for _ in range(count)]
         clock = np.full(count, int(tokens.steps(rows).sum()))
@@ -92,6 +99,18 @@ class Improviser(Checkpoint):
             yield Progress("improvising", int(clock.sum()), limit * count)
         tables = [np.stack(piece) if piece else rows for piece in made]
         return [Piece(self.finish(table, len(rows), prompt, header, limit), table) for table in tables]
+
+    def wishes(self, settings: SampleSettings) -> list[Rule]:
+        """The rules on phrases; training pieces that are needed and not at hand raise `CadenzaError`."""
+        tokens = self.representation
+        found: list[Rule] = [Loops(tokens, settings.phrase, settings.repeats)] if settings.repeats else []
+        if settings.novel:
+            if self.training is None:
+                raise CadenzaError(
+                    "A model file does not hold the training pieces that --novel compares with; give the run folder."
+                )
+            found.append(Novelty(tokens, self.training(), settings.novel))
+        return found
 
     @property
     def opening(self) -> Rows:

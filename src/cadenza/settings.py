@@ -15,6 +15,8 @@ from cadenza.errors import CadenzaError
 
 HEAD_WIDTH = 32
 """Columns of an attention head."""
+INNOCENT = 16
+"""A passage of no more notes that a training piece has as well is never called a copy."""
 
 
 class Section(BaseModel):
@@ -205,6 +207,9 @@ class SampleSettings(Section):
         1.0, gt=0, le=1, description="Choose among the likeliest ids that hold this probability (nucleus)."
     )
     min_p: float = Field(0.0, ge=0, lt=1, description="Drop ids less likely than this share of the likeliest.")
+    repeats: int = Field(0, ge=0, description="A phrase is heard again so often at most; 0 is off, 4 ends loops.")
+    phrase: int = Field(16, ge=2, description="Notes of such a phrase.")
+    novel: int = Field(0, ge=0, description="Most notes on end as in a training piece, in any key; 0 is off.")
     seconds: float = Field(60, gt=0, le=3600, description="Longest piece, seconds; the model may end sooner.")
     rows: int = Field(20_000, ge=1, description="Most rows of a piece.")
     opening: int = Field(0, ge=0, description="Rows of a training piece with which every piece begins.")
@@ -213,6 +218,12 @@ class SampleSettings(Section):
     sweep: tuple[Annotated[float, Field(ge=0, le=10)], ...] = Field(
         (), description="Temperatures at which a run makes that many pieces each; empty takes the one temperature."
     )
+
+    @model_validator(mode="after")
+    def runs_have_notes(self) -> SampleSettings:
+        if self.novel == 1:
+            raise ValueError("every note is in some training piece; set sample.novel to 2 notes or more")
+        return self
 
     def temperature_of(self, field: str) -> float:
         return self.by_field.get(field, self.temperature)

@@ -78,6 +78,10 @@ def controls(sampling: SampleSettings) -> dict[tuple[str, str], str]:
     for key in ("top_k", "top_p", "min_p"):
         if getattr(sampling, key) != getattr(SampleSettings(), key):
             shown[key, ""] = f"{key.replace('_', '-')} {getattr(sampling, key):g}"
+    if sampling.repeats:
+        shown["repeats", ""] = f"phrases of {sampling.phrase} notes heard again {sampling.repeats} times at most"
+    if sampling.novel:
+        shown["novel", ""] = f"{sampling.novel} notes on end of a training piece at most"
     return shown
 
 
