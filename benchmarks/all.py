@@ -48,6 +48,8 @@ TARGETS = {
         "ratio_single_vs_study": "at least 60",
         "ratio_single_vs_hf": "at least 50",
         "ratio_batch_vs_hf": "at least 10",
+        "novel_single": "at most 0.1",
+        "novel_batch64": "at most 0.1",
     },
     "validity.py": {"samples": "10000", "invalid": "0"},
     "first_note.py": {"ratio_vs_import_torch": "at most 1.5"},

@@ -31,6 +31,7 @@ READING_ORDER = (
     "train",
     "sample",
     "evaluate",
+    "phrases",
     "synthesizer",
     "audio",
     "plot",
@@ -47,7 +48,7 @@ READING_ORDER = (
 EXEMPT = ("__init__", "__main__")
 """The front doors: they may import anything."""
 
-PURE = ("notes", "playability", "tokens", "engine", "models", "train", "sample", "likelihood", "evaluate")
+PURE = ("notes", "playability", "tokens", "engine", "models", "train", "sample", "likelihood", "evaluate", "phrases")
 """These touch no file and print nothing."""
 
 HEAVY = ("torch", "matplotlib", "numpy", "numba", "symusic", "scipy")

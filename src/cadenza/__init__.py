@@ -14,6 +14,7 @@ from cadenza.errors import CadenzaError
 
 if TYPE_CHECKING:
     from cadenza.improviser import Improviser
+    from cadenza.notes import Notes
     from cadenza.runs.folder import Run
 
 __version__ = "0.1.0"
@@ -45,9 +46,19 @@ def run(
 
 def load(path: str | Path, device: str = "cpu") -> Improviser:
     """The model of a run folder or of a model file, ready to `generate`."""
+    from dataclasses import replace
+
     from cadenza.improviser import load_improviser
 
-    return load_improviser(model_file(path), device)
+    loaded = load_improviser(model_file(path), device)
+    return replace(loaded, training=lambda: training(Path(path), loaded)) if Path(path).is_dir() else loaded
+
+
+def training(folder: Path, improviser: Improviser) -> list[Notes]:
+    """What the model of a run folder learned from; read only when it is asked for."""
+    from cadenza.runs.folder import open_run
+
+    return open_run(folder).training(improviser)
 
 
 def model_file(path: str | Path) -> Path:

@@ -38,7 +38,7 @@ from cadenza.options import (
     about,
 )
 from cadenza.presets import build, parse_control
-from cadenza.settings import AudioSettings, SampleSettings, Settings, TrainSettings, validate
+from cadenza.settings import INNOCENT, AudioSettings, SampleSettings, Settings, TrainSettings, validate
 
 if TYPE_CHECKING:
     from cadenza.corpus.scan import Corpus
@@ -229,6 +229,14 @@ def generate(
         int, typer.Option("--best-of", min=1, help="Make so many times as many pieces and keep the best.")
     ] = 1,
     instrument: Annotated[str | None, typer.Option("--instrument", help=about(SampleSettings, "instrument"))] = None,
+    repeats: Annotated[int | None, typer.Option("--repeats", help=about(SampleSettings, "repeats"))] = None,
+    novel: Annotated[
+        bool,
+        typer.Option("--novel", help=f"Leave training pieces after {INNOCENT} notes on end; needs the run folder."),
+    ] = False,
+    novel_notes: Annotated[
+        int | None, typer.Option("--novel-notes", min=2, help="Like --novel, after so many notes.")
+    ] = None,
     seed: Annotated[
         int | None,
         typer.Option("--seed", min=0, help="The same seed gives the same pieces; drawn afresh unless given."),
@@ -252,8 +260,15 @@ def generate(
     """Improvise new pieces with a trained model, as `tune` found best unless an option says otherwise."""
     from cadenza.runs import generation
 
-    given = {"seconds": seconds, "notes": notes, "bars": bars, "ending": ending, "instrument": instrument}
+    given: dict[str, Any] = {
+        "seconds": seconds,
+        "notes": notes,
+        "bars": bars,
+        "ending": ending,
+        "instrument": instrument,
+    }
     controls = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
+    given |= {"repeats": repeats, "novel": novel_notes or (INNOCENT if novel else None)}
     sample = {key: value for key, value in given.items() if value is not None}
     for control, text in controls.items():
         sample |= parse_control(control, text) if text is not None else {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from importlib.metadata import version
@@ -19,6 +19,8 @@ from cadenza.checkpoint import Checkpoint, load_checkpoint
 from cadenza.errors import CadenzaError
 from cadenza.instruments import INSTRUMENTS
 from cadenza.notes import Header, Notes, concatenate, from_first_onset, one_at_a_time, pitch_name, shift_time
+from cadenza.phrases.loops import Loops
+from cadenza.phrases.novelty import Novelty
 from cadenza.playability import Player
 from cadenza.records import Progress, outcome
 from cadenza.sample import Length, Step, sample
@@ -65,8 +67,11 @@ class Plan:
         return int(self.length.steps) + self.late
 
 
+@dataclass(frozen=True)
 class Improviser(Checkpoint):
-    """A loaded model that makes pieces."""
+    """A loaded model that makes pieces; `training` gives those it learned from, as their rows say, if they are at hand."""
+
+    training: Callable[[], Sequence[Notes]] | None = None
 
     def read_prompt(self, path: Path) -> tuple[Notes, str]:
         """The notes of a MIDI file as this model's corpus was read, and what was set aside."""
@@ -124,7 +129,9 @@ class Improviser(Checkpoint):
         grammar = tokens.grammar(self.facts.lowest, self.facts.highest)
         if not settings.masks:
             grammar = Unmasked(grammar)
-        grammar = Ruled(grammar, self.rules(settings, header, prompt or tokens.decode(begun, header)))
+        grammar = Ruled(
+            grammar, self.rules(settings, header, prompt or tokens.decode(begun, header)), self.wishes(settings)
+        )
         length = Length(limit - late, settings.notes or math.inf, settings.ending != "cut", settings.ending == "held")
         return Plan(settings, seed, prompt, header, begun, late, length, grammar)
 
@@ -177,6 +184,18 @@ class Improviser(Checkpoint):
             return []
         check_range(settings.instrument, lowest, highest, given)
         return [self.representation.playable(Player(instrument, header.step_seconds), lowest, highest)]
+
+    def wishes(self, settings: SampleSettings) -> list[Rule]:
+        """The rules on phrases; training pieces that are needed and not at hand raise `CadenzaError`."""
+        tokens = self.representation
+        found: list[Rule] = [Loops(tokens, settings.phrase, settings.repeats)] if settings.repeats else []
+        if settings.novel:
+            if self.training is None:
+                raise CadenzaError(
+                    "A model file does not hold the training pieces that --novel compares with; give the run folder."
+                )
+            found.append(Novelty(tokens, self.training(), settings.novel))
+        return found
 
     @property
     def opening(self) -> Rows:

@@ -15,6 +15,8 @@ from cadenza.errors import CadenzaError
 
 HEAD_WIDTH = 32
 """Columns of an attention head."""
+INNOCENT = 16
+"""A passage of no more notes that a training piece has as well is never called a copy."""
 
 
 class Section(BaseModel):
@@ -224,6 +226,9 @@ class SampleSettings(Section):
         "free",
         description="How a piece ends: sooner if the model finds an end or led to one near the length (free), not much sooner (held), or wherever it has come to (cut).",
     )
+    repeats: int = Field(0, ge=0, description="A phrase is heard again so often at most; 0 is off, 4 ends loops.")
+    phrase: int = Field(16, ge=2, description="Notes of such a phrase.")
+    novel: int = Field(0, ge=0, description="Most notes on end as in a training piece, in any key; 0 is off.")
     rows: int = Field(20_000, ge=1, description="Most rows of a piece.")
     opening: int = Field(0, ge=0, description="Rows of a training piece with which every piece begins.")
     masks: bool = Field(True, description="Rule out what the representation's grammar forbids.")
@@ -234,12 +239,14 @@ class SampleSettings(Section):
     )
 
     @model_validator(mode="after")
-    def instrument_can_be_played(self) -> SampleSettings:
+    def possible(self) -> SampleSettings:
         if self.instrument not in PLAYED:
             close = nearest(self.instrument, PLAYED)
             raise ValueError(f"there is no instrument {self.instrument!r} to play{close}; use {', '.join(PLAYED)}")
         if self.instrument != "any" and not self.masks:
             raise ValueError("music for an instrument needs masks; leave out sample.masks or sample.instrument")
+        if self.novel == 1:
+            raise ValueError("every note is in some training piece; set sample.novel to 2 notes or more")
         return self
 
     def of(self, field: str) -> tuple[float, int, float, float]:

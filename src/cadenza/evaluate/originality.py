@@ -28,11 +28,12 @@ import numpy as np
 from cadenza.evaluate.alignment import FAR, Flags, Integers, Line, Seeds
 from cadenza.evaluate.matching import SEPARATOR, SuffixArray
 from cadenza.notes import Notes, TimeBase
+from cadenza.settings import INNOCENT
 
 MEASURES = ("verbatim", "transposed", "pitches", "near")
 EXACT = MEASURES[:3]
 PATTERNS = (4, 8, 16)
-SHORTEST = {"verbatim": 16, "transposed": 16, "pitches": 24, "near": 24}
+SHORTEST = {"verbatim": INNOCENT, "transposed": INNOCENT, "pitches": 24, "near": 24}
 """A passage of no more notes is never called a copy."""
 MARGIN = 1.25
 FIGURE, HEARD = 3, 4

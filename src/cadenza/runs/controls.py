@@ -14,6 +14,10 @@ def controls(sampling: SampleSettings) -> dict[tuple[str, str], str]:
             shown[key, ""] = f"{name} {value:g}"
         of = "" if key == "temperature" else f"{name} of "
         shown |= {(table, field): f"{of}{field} {one:g}" for field, one in getattr(sampling, table).items()}
+    if sampling.repeats:
+        shown["repeats", ""] = f"phrases of {sampling.phrase} notes heard again {sampling.repeats} times at most"
+    if sampling.novel:
+        shown["novel", ""] = f"{sampling.novel} notes on end of a training piece at most"
     if sampling.instrument != "any":
         shown["instrument", ""] = f"for the {sampling.instrument}"
     return shown

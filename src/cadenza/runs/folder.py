@@ -121,7 +121,13 @@ class Run:
             raise self._damaged(SEEN, error) from None
 
     def improviser(self, device_name: str = "cpu") -> Improviser:
-        return load_improviser(self.folder / MODEL, device_name)
+        loaded = load_improviser(self.folder / MODEL, device_name)
+        return replace(loaded, training=lambda: self.training(loaded))
+
+    def training(self, improviser: Improviser) -> list[Notes]:
+        """The pieces that this model learned from, as their rows say; a model of another corpus raises `CadenzaError`."""
+        self.check_model(improviser)
+        return [piece for piece, _ in self.pieces(TRAIN)]
 
     def check_trained(self) -> None:
         """A run whose training has not come to its end raises `CadenzaError`: its figures would not be those of its model."""

@@ -6,10 +6,9 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cadenza import export, model_file
-from cadenza.corpus.split import TRAIN
+from cadenza import export, load
 from cadenza.errors import CadenzaError
-from cadenza.improviser import Improviser, Piece, load_improviser
+from cadenza.improviser import Improviser, Piece
 from cadenza.notes import Notes
 from cadenza.records import NoteMade, Progress, Record, Said, counted
 from cadenza.runs.controls import origins_in_words
@@ -66,14 +65,14 @@ def generate(asked: Asked, place: Place, best_of: int) -> Iterator[Record]:
     if best_of == 1 or not sounding:
         chosen: list[tuple[Piece, dict[str, float]]] = [(piece, {}) for piece in sounding]
     else:
-        chosen = yield from best_pieces(asked, improviser, sounding, sampling.count)
+        chosen = yield from best_pieces(improviser, sounding, sampling.count)
     for piece, scores in chosen:
         yield from write(asked, improviser, piece, prompt, scores, kinds, place)
 
 
 def ready(asked: Asked) -> Generator[Record, None, tuple[Improviser, SampleSettings, Notes | None]]:
     """The model, the settings in force and the prompt; says what they are."""
-    improviser = load_improviser(model_file(asked.model), asked.device)
+    improviser = load(asked.model, asked.device)
     sampling = improviser.settled(asked.settings.sample)
     check_fields(sampling, improviser.representation.fields)
     yield Said(f"{origins_in_words(sampling, asked.settings.sample, improviser.sampling)}.")
@@ -90,22 +89,19 @@ def ready(asked: Asked) -> Generator[Record, None, tuple[Improviser, SampleSetti
 
 
 def best_pieces(
-    asked: Asked, improviser: Improviser, pieces: Sequence[Piece], count: int
+    improviser: Improviser, pieces: Sequence[Piece], count: int
 ) -> Generator[Record, None, list[tuple[Piece, dict[str, float]]]]:
     """The best by `evaluate.ranking`, with their scores."""
     from cadenza.evaluate.ranking import best, scores
-    from cadenza.runs.folder import open_run
 
-    training: list[Notes] = []
-    if asked.model.is_dir():
-        yield Progress("reading the training pieces", 0, 1)
-        run = open_run(asked.model)
-        run.check_model(improviser)
-        training = [piece for piece, _ in run.pieces(TRAIN)]
-    else:
+    training: Sequence[Notes] = []
+    if improviser.training is None:
         yield Said(
             "Ranked by likelihood alone; a run folder in place of a model file also tells closeness and originality."
         )
+    else:
+        yield Progress("reading the training pieces", 0, 1)
+        training = improviser.training()
     yield Progress("ranking", 0, 1)
     found = scores([piece.notes for piece in pieces], [bits_per_note(improviser, piece) for piece in pieces], training)
     chosen = best(found, count)
@@ -136,7 +132,7 @@ def again(record: Path, model: Path | None, place: Place) -> Iterator[Record]:
     origin = known["origin"]
     asked = Asked(model or Path(known["model"]), known["device"], Settings(), origin["seed"], None)
     kinds = replace(place, formats=place.formats or ",".join(known["formats"])).kinds
-    improviser = load_improviser(model_file(asked.model), asked.device)
+    improviser = load(asked.model, asked.device)
     if improviser.weights_sha256 != origin["model_sha256"]:
         raise CadenzaError(
             f"{record}: made by another model ({origin['model_sha256'][:12]}…) than {asked.model} ({improviser.weights_sha256[:12]}…); give the model that made it: cadenza generate MODEL --again {record.name}."

@@ -56,7 +56,8 @@ def judge(run: Run) -> Iterator[Record]:
     original = yield from originality(run, human, own, pieces)
     yield Progress("comparing with the collection", 0, 1)
     near = closeness(run, human, pieces)
-    sampling = run.settings().sample.model_dump(include={"temperature", "by_field", "top_k", "top_p", "min_p", "sweep"})
+    shown = {"temperature", "by_field", "top_k", "top_p", "min_p", "repeats", "phrase", "novel", "sweep"}
+    sampling = run.settings().sample.model_dump(include=shown)
     run.write_json(JUDGEMENT, {"pieces": len(pieces), "sampling": sampling, "originality": original, "fidelity": near})
     yield Said(original["text"])
     yield Said(near["text"])

@@ -34,8 +34,8 @@ class Rule(Protocol):
     def begin(self, lanes: int) -> Any:
         """The place of so many tables before their first row."""
 
-    def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask:
-        """The ids that `field` may take, given the earlier fields of its rows; shape (L, V)."""
+    def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask | None:
+        """The ids that `field` may take, given the earlier fields of its rows; shape (L, V), or None: all."""
 
     def advance(self, place: Any, rows_LF: Rows) -> Any:
         """The place after one more row of each."""
@@ -45,6 +45,9 @@ class Grammar(Rule, Protocol):
     """The rule that makes a table one of its representation."""
 
     sizes: tuple[int, ...]
+
+    def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask:
+        """Like that of any rule, but always a mask."""
 
     def ends(self, rows: Rows) -> Mask:
         """Whether a piece is over with its row; rows (…, F) give (…)."""
@@ -129,6 +132,10 @@ class Representation(Schema):
         return np.empty((len(clock_N), self.context_width), dtype=np.float32)
 
     @abstractmethod
+    def beginnings(self) -> tuple[int, npt.NDArray[np.int64]]:
+        """The field whose ids begin notes, and the pitch of the note that each of its ids begins (-1: none), shape (V,)."""
+
+    @abstractmethod
     def grammar(self, lowest: int = 0, highest: int = 127) -> Grammar:
         """The rules of this table, for a pitch range."""
 
@@ -201,11 +208,14 @@ class Ruled:
         return tuple(rule.begin(lanes) for rule in self.rules)
 
     def allowed(self, place: tuple[Any, ...], field: int, rows_LF: Rows) -> Mask:
-        masks = [rule.allowed(each, field, rows_LF) for rule, each in zip(self.rules, place, strict=True)]
-        mask_LV = np.logical_and.reduce(masks[: self.firm])
-        for wish_LV in masks[self.firm :]:
-            both_LV = mask_LV & wish_LV
-            mask_LV = np.where(both_LV.any(axis=1, keepdims=True), both_LV, mask_LV)
+        mask_LV = self.grammar.allowed(place[0], field, rows_LF)
+        for number, rule in enumerate(self.rules[1:], 1):
+            more_LV = rule.allowed(place[number], field, rows_LF)
+            if more_LV is None:
+                continue
+            both_LV = mask_LV & more_LV
+            wish = number >= self.firm
+            mask_LV = np.where(both_LV.any(axis=1, keepdims=True), both_LV, mask_LV) if wish else both_LV
         return mask_LV
 
     def advance(self, place: tuple[Any, ...], rows_LF: Rows) -> tuple[Any, ...]:

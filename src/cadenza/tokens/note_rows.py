@@ -57,6 +57,7 @@ class NoteRows(Representation):
         self.durations = time_values(base, first=1)
         self.rest = len(self.shifts)
         self.end = self.rest + 1
+        self._moves = np.append(self.shifts, [self.shifts[-1], 0, 0])
         self.context_width = 2 * len(METRE) if base.unit == "beats" else 0
         super().__init__(base, (self.end + 1, 128, len(self.durations), 32))
 
@@ -101,6 +102,9 @@ class NoteRows(Representation):
     def begins_note(self, rows: Rows) -> Mask:
         return rows[:, SHIFT] < self.rest
 
+    def beginnings(self) -> tuple[int, npt.NDArray[np.int64]]:
+        return PITCH, np.arange(self.sizes[PITCH])
+
     def grammar(self, lowest: int = 0, highest: int = 127) -> NoteGrammar:
         return NoteGrammar(self.sizes, self.rest, self.end, lowest, highest)
 
@@ -110,7 +114,7 @@ class NoteRows(Representation):
 
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """How far each row moves the clock, shape (N,); start and END rows do not."""
-        return np.append(self.shifts, [self.longest, 0, 0])[rows[:, SHIFT]]
+        return self._moves[rows[:, SHIFT]]
 
     def context_at(self, clock_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """In beats, sine and cosine of where the clock stands in every period of `METRE`, shape (N, 12)."""

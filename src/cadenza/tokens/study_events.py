@@ -64,6 +64,7 @@ class StudyEvents(Representation):
         super().__init__(base, (len(names),), names)
         self.codes = np.array([code_of(name) for name in names], dtype=np.int64)
         self.kind, self.value = np.divmod(self.codes, CODE)
+        self._moves = np.append(np.where(self.kind == SHIFT, self.value, 0), 0)
         self._id = np.full(len(KINDS) * CODE, -1, dtype=np.int16)
         self._id[self.codes] = np.arange(len(names))
 
@@ -98,7 +99,10 @@ class StudyEvents(Representation):
 
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """How far each event moves the clock, shape (N,); the start id does not."""
-        return np.append(np.where(self.kind == SHIFT, self.value, 0), 0)[rows[:, 0]]
+        return self._moves[rows[:, 0]]
+
+    def beginnings(self) -> tuple[int, npt.NDArray[np.int64]]:
+        return 0, np.where(self.kind == ON, self.value, -1)
 
     def grammar(self, lowest: int = 0, highest: int = 127) -> StudyGrammar:
         pitched = self.kind <= ON
