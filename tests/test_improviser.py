@@ -266,7 +266,7 @@ def test_a_prompt_none_of_whose_notes_is_known_is_refused(few: Improviser, pitch
 def said_by_generate(model: Path, prompt: Path, out: Path) -> list[str]:
     settings = Settings(sample=SampleSettings(count=1, seconds=10))
     place = generation.Place(out, "mid", True, settings.audio)
-    records = generation.generate(generation.Asked(model, "cpu", settings, 0, prompt), place, best_of=1)
+    records = generation.generate(generation.Asked(load(model), model, settings, 0, prompt), place, best_of=1)
     return [record.text for record in records if isinstance(record, Said)]
 
 

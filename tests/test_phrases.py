@@ -247,7 +247,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, smf: Midi) -> Run:
 
 
 def improvised(improviser: Improviser, count: int = 6, **sampling: Any) -> list[Notes]:
-    settings = SampleSettings(seconds=40, temperature=0.7, **sampling)
+    settings = improviser.settled(SampleSettings(seconds=40, temperature=0.7, **sampling))
     return [piece.notes for piece in outcome(improviser.stream(settings, range(count), 0))]
 
 
@@ -317,7 +317,7 @@ def test_an_impossible_control_is_one_sentence(sampling: dict[str, int], words: 
 def test_what_is_in_force_is_said(run: Run, tmp_path: Path) -> None:
     settings = Settings(sample=SampleSettings(count=1, seconds=5, repeats=3, novel=8))
     place = generation.Place(tmp_path, "mid", True, settings.audio)
-    records = generation.generate(generation.Asked(run.folder, "cpu", settings, 0, None), place, best_of=1)
+    records = generation.generate(generation.Asked(run.improviser(), run.folder, settings, 0, None), place, best_of=1)
     first = next(record.text for record in records if isinstance(record, Said))
     assert "phrases of 16 notes heard again 3 times at most (given)" in first
     assert "8 notes on end of a training piece at most (given)" in first

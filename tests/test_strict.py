@@ -116,7 +116,8 @@ def test_masks_and_strict_decoder_agree_on_single_changes(name: str) -> None:
     kind, rng = KINDS[name], np.random.default_rng(1)
     tokens, grammar = kind.tokens, kind.tokens.grammar(validity.LOWEST, validity.HIGHEST)
     found = []
-    for piece in validity.improvised(validity.untrained("lstm", tokens), tokens, grammar, 12, seed=5):
+    for steps in validity.improvised(validity.untrained("lstm", tokens), tokens, grammar, 12, seed=5):
+        piece = np.stack([step.row for step in steps])
         assert not kind.fault(piece)
         for _ in range(60):
             changed = piece.copy()

@@ -258,7 +258,8 @@ def generate(
     device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "cpu",
 ) -> None:
     """Improvise new pieces with a trained model, as `tune` found best unless an option says otherwise."""
-    from cadenza.runs import generation
+    from cadenza import load
+    from cadenza.runs import generation, provenance
 
     given: dict[str, Any] = {
         "seconds": seconds,
@@ -276,14 +277,16 @@ def generate(
     place = generation.Place(out, formats, not force, settings.audio)
     if again is not None:
         refuse(again, sample, count=count > 1, seed=seed is not None, prompt=prompt, stream=stream, best_of=best_of > 1)
-        show(generation.again(again, model, place))
+        known = provenance.read_record(again)
+        where = model or Path(known["model"])
+        show(generation.again(again, known, load(where, known["device"]), where, place))
     elif model is None:
         raise CadenzaError(
             "Which model is to improvise? Give a run folder or a model file: cadenza generate runs/demo."
         )
     else:
         seed = secrets.randbelow(1_000_000) if seed is None else seed
-        asked = generation.Asked(model, device, settings, seed, prompt)
+        asked = generation.Asked(load(model, device), model, settings, seed, prompt)
         show(generation.stream(asked) if stream else generation.generate(asked, place, best_of), to_errors=stream)
 
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from cadenza import export, load
+from cadenza import export
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, Piece
 from cadenza.notes import Notes
 from cadenza.records import NoteMade, Progress, Record, Said, counted
 from cadenza.runs.controls import origins_in_words
-from cadenza.runs.provenance import bits_per_note, prompt_of, read_record, record_of
+from cadenza.runs.provenance import bits_per_note, prompt_of, record_of
 from cadenza.sample import check_fields
 from cadenza.settings import AudioSettings, SampleSettings, Settings
 from cadenza.tokens.contract import in_words
@@ -42,10 +43,10 @@ class Place:
 
 @dataclass(frozen=True)
 class Asked:
-    """A model, as a run folder or a file, and what it is to go on from; `settings.sample` need not be settled."""
+    """A model, where it was found, and what it is to go on from; `settings.sample` need not be settled."""
 
+    improviser: Improviser
     model: Path
-    device: str
     settings: Settings
     seed: int
     prompt: Path | None
@@ -54,7 +55,8 @@ class Asked:
 def generate(asked: Asked, place: Place, best_of: int) -> Iterator[Record]:
     """Improvise and write every piece in every format; of `best_of` times as many the best, if that is above 1."""
     kinds = place.kinds
-    improviser, sampling, prompt = yield from ready(asked)
+    improviser = asked.improviser
+    sampling, prompt = yield from ready(asked)
     items = range(sampling.count * best_of)
     pieces = yield from improviser.stream(sampling, items, asked.seed, prompt)
     sounding = [piece for piece in pieces if len(piece.notes)]
@@ -67,12 +69,12 @@ def generate(asked: Asked, place: Place, best_of: int) -> Iterator[Record]:
     else:
         chosen = yield from best_pieces(improviser, sounding, sampling.count)
     for piece, scores in chosen:
-        yield from write(asked, improviser, piece, prompt, scores, kinds, place)
+        yield from write(asked, piece, prompt, scores, kinds, place)
 
 
-def ready(asked: Asked) -> Generator[Record, None, tuple[Improviser, SampleSettings, Notes | None]]:
-    """The model, the settings in force and the prompt; says what they are."""
-    improviser = load(asked.model, asked.device)
+def ready(asked: Asked) -> Generator[Record, None, tuple[SampleSettings, Notes | None]]:
+    """The settings in force and the prompt; says what they are."""
+    improviser = asked.improviser
     sampling = improviser.settled(asked.settings.sample)
     check_fields(sampling, improviser.representation.fields)
     yield Said(f"{origins_in_words(sampling, asked.settings.sample, improviser.sampling)}.")
@@ -85,7 +87,7 @@ def ready(asked: Asked) -> Generator[Record, None, tuple[Improviser, SampleSetti
             yield Said(f"{asked.prompt}: {in_words(unknown, improviser.representation.unit)}")
     elif opening := len(improviser.opening):
         yield Said(f"Each piece begins with {opening} rows of a training piece; --prompt gives another beginning.")
-    return improviser, sampling, prompt
+    return sampling, prompt
 
 
 def best_pieces(
@@ -112,42 +114,40 @@ def best_pieces(
 
 
 def write(
-    asked: Asked, improviser: Improviser, piece: Piece, prompt: Notes | None, scores: dict[str, float],
-    kinds: Sequence[str], place: Place,
-) -> Iterator[Said]:  # fmt: skip
+    asked: Asked, piece: Piece, prompt: Notes | None, scores: dict[str, float], kinds: Sequence[str], place: Place
+) -> Iterator[Said]:
     """A piece in every format, then its record."""
     stem = place.folder / f"seed{asked.seed}-{piece.item + 1:02d}"
-    program, notes = improviser.program(piece.origin["sample"]["instrument"]), piece.notes
+    program, notes = asked.improviser.program(piece.origin["sample"]["instrument"]), piece.notes
     for path in export.piece(
         notes, stem, kinds, program, place.audio, 0 if prompt is None else len(prompt), place.keep
     ):
         yield Said(f"Wrote {path} ({counted(len(notes), 'note')}, {notes.length_seconds:.1f} s)")
-    record = record_of(improviser, piece, asked.model, prompt, kinds, scores)
+    record = record_of(asked.improviser, piece, asked.model, prompt, kinds, scores)
     export.write(stem.with_name(f"{stem.name}.json"), record)
 
 
-def again(record: Path, model: Path | None, place: Place) -> Iterator[Record]:
-    """Make the piece of a record once more; another model than its own, or no record, raises `CadenzaError`."""
-    known = read_record(record)
+def again(record: Path, known: dict[str, Any], improviser: Improviser, model: Path, place: Place) -> Iterator[Record]:
+    """Make the piece of a record, read from this path, once more; another model than its own raises `CadenzaError`."""
     origin = known["origin"]
-    asked = Asked(model or Path(known["model"]), known["device"], Settings(), origin["seed"], None)
+    asked = Asked(improviser, model, Settings(), origin["seed"], None)
     kinds = replace(place, formats=place.formats or ",".join(known["formats"])).kinds
-    improviser = load(asked.model, asked.device)
     if improviser.weights_sha256 != origin["model_sha256"]:
         raise CadenzaError(
-            f"{record}: made by another model ({origin['model_sha256'][:12]}…) than {asked.model} ({improviser.weights_sha256[:12]}…); give the model that made it: cadenza generate MODEL --again {record.name}."
+            f"{record}: made by another model ({origin['model_sha256'][:12]}…) than {model} ({improviser.weights_sha256[:12]}…); give the model that made it: cadenza generate MODEL --again {record.name}."
         )
     prompt = prompt_of(known, improviser)
     settings = SampleSettings.model_validate(origin["sample"])
     [piece] = yield from improviser.stream(settings, [origin["item"]], asked.seed, prompt)
     if piece.origin != origin:
         yield Said(f"{record}: made by {origin['made_by']}, this is {piece.origin['made_by']}; the piece may differ.")
-    yield from write(asked, improviser, piece, prompt, known["scores"], kinds, place)
+    yield from write(asked, piece, prompt, known["scores"], kinds, place)
 
 
 def stream(asked: Asked) -> Iterator[Record]:
     """Every note as soon as it is there; no file is written."""
-    improviser, sampling, prompt = yield from ready(asked)
+    improviser = asked.improviser
+    sampling, prompt = yield from ready(asked)
     plan = improviser.plan(sampling, asked.seed, prompt)
     for item, notes in improviser.as_made(plan, range(sampling.count)):
         step = notes.header.step_seconds
