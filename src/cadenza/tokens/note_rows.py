@@ -104,7 +104,11 @@ class NoteRows(Representation):
 
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """How far each row moves the clock, shape (N,); start and END rows do not."""
-        return np.append(self.shifts, [self.longest, 0, 0])[rows[:, SHIFT]]
+        return self._steps[rows[:, SHIFT]]
+
+    @cached_property
+    def _steps(self) -> npt.NDArray[np.int64]:
+        return np.append(self.shifts, [self.longest, 0, 0])
 
     def context_at(self, clock_N: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """In beats, sine and cosine of where the clock stands in every period of `METRE`, shape (N, 12)."""
