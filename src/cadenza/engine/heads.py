@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cadenza.engine.embedding import Integers, interval
-from cadenza.engine.kernels import Floats, add, gelu, in_order
+from cadenza.engine.kernels import Floats, add, gelu, in_order, put
 from cadenza.engine.matrices import Linear, add_gated, linear, rows_of
 
 
@@ -41,11 +41,11 @@ def field_logits(held, f, rows_AF, logits_AV):
     heads, embedding, room, last = held.heads, held.embedding, held.room, held.last
     count, size = logits_AV.shape
     mixed_AD = rows_of(room.mixed, count, last.hidden.shape[1])
-    if heads.plain:
-        mixed_AD[:] = last.hidden[:count]
-    else:
+    if not heads.plain:
         linear(last.hidden[:count], heads.enter, f, 0, room, mixed_AD)
     for a in range(count):
+        if heads.plain:
+            put(last.hidden[a], mixed_AD[a])
         for g in range(f):
             add_known(heads, embedding, g, np.int64(rows_AF[a, g]), last.rows[a, g], mixed_AD[a])
         if not heads.plain:
@@ -55,7 +55,7 @@ def field_logits(held, f, rows_AF, logits_AV):
     out_AS = rows_of(room.wide, count, heads.columns[f])
     linear(mixed_AD, heads.leave, 0, heads.blocks[f], room, out_AS)
     for a in range(count):
-        logits_AV[a] = out_AS[a, :size]
+        put(out_AS[a, :size], logits_AV[a])
         if embedding.place[f] >= 0:
             add_intervals(embedding.place, f, rows_AF[a], last.rows[a], out_AS[a], logits_AV[a])
 

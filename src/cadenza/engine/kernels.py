@@ -49,6 +49,13 @@ def add(x, out):
 
 
 @in_order
+def put(x, out):
+    """Sets the first of out to x; an assignment of slices would compile what its error might say."""
+    for i in range(x.shape[0]):
+        out[i] = x[i]
+
+
+@in_order
 def largest_bits(bits):
     """The bits of the largest float without its sign; infinities and what is no number count as largest."""
     found = np.int32(0)
@@ -61,9 +68,10 @@ def largest_bits(bits):
 def whole(x, largest, out):
     """Sets out to x in integers up to the largest, and zeros; returns what 1 stands for. 0 takes x as it is."""
     size = x.shape[0]
-    out[size:] = 0
+    for i in range(size, out.shape[0]):
+        out[i] = 0
     if largest == 0:
-        out[:size] = x
+        put(x, out)
         return np.float32(1)
     bits = np.int32(largest_bits(x.view(np.int32)))
     peak = bits.view(np.float32) if bits else np.float32(1)

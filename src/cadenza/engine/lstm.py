@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cadenza.engine.embedding import embed
-from cadenza.engine.kernels import Floats, in_order, sigmoid
+from cadenza.engine.kernels import Floats, in_order, put, sigmoid
 from cadenza.engine.matrices import Linear, linear, rows_of
 
 
@@ -37,24 +37,18 @@ class LSTM(NamedTuple):
 
 @in_order
 def read(held, lanes_A, rows_AF, context_AC):
-    """A row in each of these lanes."""
-    count, inside = lanes_A.shape[0], held.embedding.tables.shape[1]
-    x_AI = rows_of(held.room.mixed, count, inside)
+    """A row in each of these lanes; the output of the last layer stays."""
+    room, layers, memory = held.room, held.trunk.layers, held.trunk.memory
+    count, width, inside = lanes_A.shape[0], held.last.hidden.shape[1], held.embedding.tables.shape[1]
+    hidden_AD, x_AI = held.last.hidden[:count], rows_of(room.mixed, count, inside)
     embed(held.embedding, held.last, lanes_A, rows_AF, context_AC, x_AI)
-    read_row(held.trunk.layers, held.trunk.memory, held.room, lanes_A, x_AI, held.last.hidden[:count])
-
-
-@in_order
-def read_row(layers, memory, room, lanes_A, x_AI, hidden_AD):
-    """Move so many lanes on by the embedded rows x; `hidden` becomes the output of the last layer."""
-    count, width = hidden_AD.shape
     gates_AO = rows_of(room.wide, count, 4 * width)
     for n in range(memory.hidden.shape[0]):
-        enters = x_AI.shape[1] if n == 0 else width
+        enters = inside if n == 0 else width
         both_AK = rows_of(room.inner, count, enters + width)
         for a in range(count):
-            both_AK[a, :enters] = x_AI[a] if n == 0 else hidden_AD[a]
-            both_AK[a, enters:] = memory.hidden[n, lanes_A[a]]
+            put(x_AI[a] if n == 0 else hidden_AD[a], both_AK[a])
+            put(memory.hidden[n, lanes_A[a]], both_AK[a, enters:])
         if n == 0:
             linear(both_AK, layers.first, 0, 0, room, gates_AO)
         else:
@@ -62,7 +56,7 @@ def read_row(layers, memory, room, lanes_A, x_AI, hidden_AD):
         for a in range(count):
             hidden_D, cell_D = memory.hidden[n, lanes_A[a]], memory.cell[n, lanes_A[a]]
             turn_gates(gates_AO[a], cell_D, hidden_D, room.normed[:width], room.bits)
-            hidden_AD[a] = hidden_D
+            put(hidden_D, hidden_AD[a])
 
 
 @in_order

@@ -80,18 +80,13 @@ class Transformer(NamedTuple):
 
 @in_order
 def read(held, lanes_A, rows_AF, context_AC):
-    """A row in each of these lanes."""
-    trunk, hidden_AD = held.trunk, held.last.hidden[: lanes_A.shape[0]]
-    embed(held.embedding, held.last, lanes_A, rows_AF, context_AC, hidden_AD)
-    read_row(trunk.blocks, trunk.memory, trunk.sight, held.room, lanes_A, hidden_AD)
-
-
-@in_order
-def read_row(blocks, memory, sight, room, lanes_A, x_AD):
-    """Move so many lanes on by the embedded rows x; x becomes what the last norm has of the hidden vectors."""
-    count, width = x_AD.shape
+    """A row in each of these lanes; what the last norm has of the hidden vectors stays."""
+    room, blocks, memory, sight = held.room, held.trunk.blocks, held.trunk.memory, held.trunk.sight
+    count, width = lanes_A.shape[0], held.last.hidden.shape[1]
+    x_AD = held.last.hidden[:count]
     normed_AD, mixed_AD = rows_of(room.normed, count, width), rows_of(room.inner, count, width)
     qkv_AO = rows_of(room.wide, count, 3 * width)
+    embed(held.embedding, held.last, lanes_A, rows_AF, context_AC, x_AD)
     for a in range(count):
         for c in range(sight.speed.shape[0]):
             angle = memory.rows[lanes_A[a]] * sight.speed[c]
