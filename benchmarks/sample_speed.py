@@ -7,6 +7,9 @@ its cache, 500 tokens from BOS. A peer's tokens count as notes by how many token
 pieces; how it was trained makes no difference to its speed, so it is not. All work in turn, and the best round of each
 counts. `novel` and `repeats` are the further time, as a share, that the rules on phrases take: no more than 16 notes on
 end of the training pieces, and phrases of 16 notes heard again 4 times at most; reading the training pieces once is apart.
+
+The roofline of one lane is the time of one product of a vector and a matrix with as many weights as all of ours, by the
+faster of two: ours in int8 on one thread, which is what a lane has, and PyTorch's in float32 on all.
 """
 
 from __future__ import annotations
@@ -18,6 +21,9 @@ import numpy as np
 import torch
 
 from cadenza import engine
+from cadenza.engine.kernels import Floats, floats
+from cadenza.engine.matrices import Room, linear
+from cadenza.engine.packing import Packing, Weights
 from cadenza.notes import TimeBase
 from cadenza.phrases.loops import Loops
 from cadenza.phrases.novelty import Novelty
@@ -37,6 +43,9 @@ ROWS, MANY = 500, 64
 PHRASE, REPEATS = SampleSettings().phrase, 4
 STUDY_TOKENS = 100
 TOKENS = 500
+PRODUCTS = 500
+LOOKED_UP = ("trunk.embed.", "heads.given.", "heads.moved.")
+"""Tables, of which a row is added and the rest left alone."""
 
 
 def main() -> None:
@@ -49,7 +58,9 @@ def main() -> None:
     torch.set_num_threads(THREADS)
     work = Work.read(given.data)
     ours = Ours("cadenza small", build("small", train={"minutes": TRAINED_SECONDS / 60}), work)
-    reader, study, gpt2 = trained(ours), StudyNetwork(work), Peer(work, ours.parameters)
+    weights, study, gpt2 = trained(ours), StudyNetwork(work), Peer(work, ours.parameters)
+    reader = engine.reader(weights, ours.settings.model, work.data.schema, threads=THREADS)
+    matrix_OK = one_matrix(weights, ours.settings.model.width)
     tokens = NoteRows(TimeBase())
     novel = [Novelty(tokens, [tokens.decode(rows) for rows in work.rows(TRAIN)], INNOCENT)]
     repeats = [Loops(tokens, PHRASE, REPEATS)]
@@ -63,6 +74,8 @@ def main() -> None:
         "study": lambda: study_notes(study),
         "hf_single": lambda: gpt2.notes(1),
         "hf_batch64": lambda: gpt2.notes(MANY),
+        "product_int8": product_in_int8(matrix_OK),
+        "product_float32": product_in_float32(matrix_OK),
     }
     rates = best_rates(ways, given.rounds)
     report(
@@ -73,6 +86,7 @@ def main() -> None:
             "ratio_single_vs_study": round(rates["single"] / rates["study"], 1),
             "ratio_single_vs_hf": round(rates["single"] / rates["hf_single"], 1),
             "ratio_batch_vs_hf": round(rates["batch64"] / rates["hf_batch64"], 1),
+            "share_of_roofline": round(rates["single"] / max(rates["product_int8"], rates["product_float32"]), 2),
         }
         | {
             f"{rule}_{lanes}": round(rates[lanes] / rates[f"{rule}_{lanes}"] - 1, 3)
@@ -82,12 +96,41 @@ def main() -> None:
     )
 
 
-def trained(ours: Ours) -> Reader:
+def trained(ours: Ours) -> Weights:
     """The network after a minute."""
     for _ in ours.training(TRAINED_SECONDS):
         pass
-    weights = {name: tensor.numpy() for name, tensor in ours.model.state_dict().items()}
-    return engine.reader(weights, ours.settings.model, ours.work.data.schema, threads=THREADS)
+    return {name: tensor.numpy() for name, tensor in ours.model.state_dict().items()}
+
+
+def one_matrix(weights: Weights, width: int) -> Floats:
+    """As many numbers as the matrices have that a row goes through, in rows of `width`."""
+    size = sum(each.size for name, each in weights.items() if each.ndim == 2 and not name.startswith(LOOKED_UP))
+    return np.random.default_rng(0).normal(size=(size // width, width)).astype(np.float32)
+
+
+def product_in_int8(matrix_OK: Floats) -> Callable[[], float]:
+    outside = len(matrix_OK)
+    layer, room = Packing({}, small=True).matrix(matrix_OK, floats(outside)), Room.for_lanes(1, outside, small=True)
+    x_1K, out_1O = matrix_OK[:1].copy(), floats(1, outside)
+
+    def products() -> float:
+        for _ in range(PRODUCTS):
+            linear(x_1K, layer, 0, 0, room, out_1O)
+        return PRODUCTS
+
+    return products
+
+
+def product_in_float32(matrix_OK: Floats) -> Callable[[], float]:
+    matrix, x = torch.from_numpy(matrix_OK), torch.from_numpy(matrix_OK[0].copy())
+
+    def products() -> float:
+        for _ in range(PRODUCTS):
+            torch.mv(matrix, x)
+        return PRODUCTS
+
+    return products
 
 
 def improvise(reader: Reader, count: int, wishes: Sequence[Rule] = ()) -> float:

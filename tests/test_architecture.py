@@ -128,7 +128,7 @@ def test_the_core_touches_no_file_and_prints_nothing(module: str) -> None:
         for node in ast.walk(ast.parse((SOURCE / module).read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         for name in [node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")]
-        if name in FILE_CALLS
+        if name in FILE_CALLS and getattr(getattr(node.func, "value", None), "id", "") != "builder"  # code for LLVM
     ]
     assert calls == []
     assert not {"pathlib", "os", "io", "shutil"} & set(

@@ -98,8 +98,8 @@ def test_choosing_agrees_with_a_slow_reference(data: st.DataObject, size: int, c
         shares = [math.exp(logit - largest) for logit in logits[lane]]
         nats = (largest - logits[lane][id]) + math.log(math.fsum(shares))
         removed = math.fsum(share for share, may in zip(shares, allowed[lane], strict=True) if not may)
-        assert chosen.nats[lane] == pytest.approx(nats, rel=1e-12, abs=1e-12)
-        assert chosen.removed[lane] == pytest.approx(removed / math.fsum(shares), abs=1e-12)
+        assert chosen.nats[lane] == pytest.approx(nats, rel=1e-6, abs=1e-6)
+        assert chosen.removed[lane] == pytest.approx(removed / math.fsum(shares), abs=1e-6)
 
 
 @given(st.lists(a_logit, min_size=1, max_size=12), a_draw, st.floats(0, 10))

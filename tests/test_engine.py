@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from llvmlite import binding, ir
 
 from cadenza import engine
-from cadenza.engine.kernels import exponentials, gelu, linear
+from cadenza.engine.kernels import exponentials, gelu
+from cadenza.engine.matrices import Room, linear
+from cadenza.engine.packing import Packing
 from cadenza.engine.shapes import weight_shapes
+from cadenza.engine.tiles import pair_products
 from cadenza.errors import CadenzaError
 from cadenza.models import MODELS, Model, build
 from cadenza.models.reader import ModelReader
@@ -101,24 +105,48 @@ def test_widths_need_not_be_multiples_of_eight(width: int) -> None:
     assert all(np.allclose(one, other, atol=1e-4) for one, other in zip(wanted, found, strict=True))
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.float32])
-@pytest.mark.parametrize("inside", [7, 8, 100, 192])
-def test_a_lane_is_the_same_bit_for_bit_whatever_is_beside_it(dtype: Any, inside: int) -> None:
+@pytest.mark.parametrize("small", [True, False])
+@pytest.mark.parametrize("inside", [7, 8, 100, 192, 5000])
+def test_a_lane_is_the_same_bit_for_bit_whatever_is_beside_it(small: bool, inside: int) -> None:
     rng = np.random.default_rng(2)
     x_LK = rng.normal(size=(5, inside)).astype(np.float32)
-    weight_KO = rng.integers(-127, 128, size=(inside, 77)).astype(dtype)
-    scale_O, bias_O = rng.normal(size=(2, 77)).astype(np.float32)
-    tile = np.zeros(8 * 77, np.float32)
+    weight_OK, bias_O = rng.normal(size=(77, inside)).astype(np.float32), rng.normal(size=77).astype(np.float32)
+    layer, room = Packing({}, small).matrix(weight_OK, bias_O), Room.for_lanes(5, inside, small)
 
     def product(rows: slice) -> Any:
         out_LO = np.full((len(x_LK[rows]), 77), np.nan, np.float32)
-        linear(x_LK[rows], weight_KO, scale_O, bias_O, tile, out_LO)
+        linear(x_LK[rows], layer, 0, 0, room, out_LO)
         return out_LO
 
     whole = product(slice(0, 5))
-    np.testing.assert_allclose(whole, scale_O * (x_LK @ weight_KO.astype(np.float32)) + bias_O, rtol=2e-4, atol=2e-2)
+    scale = np.sqrt(inside) * (0.05 if small else 1e-5)
+    np.testing.assert_allclose(whole, x_LK.astype(float) @ weight_OK.T + bias_O, atol=scale)
     for begin, end in ((0, 1), (1, 2), (4, 5), (0, 2), (1, 4), (0, 5)):
         assert np.array_equal(product(slice(begin, end)), whole[begin:end])
+
+
+def test_the_largest_sums_of_integers_fit() -> None:
+    for inside in (2, 500, 3000):
+        x_LK, weight_OK = np.ones((2, inside), np.float32), np.ones((1, inside), np.float32)
+        layer, out_LO = Packing({}, True).matrix(weight_OK, np.zeros(1, np.float32)), np.zeros((2, 1), np.float32)
+        linear(x_LK, layer, 0, 0, Room.for_lanes(2, inside, True), out_LO)
+        np.testing.assert_allclose(out_LO, inside, rtol=1e-6)
+
+
+@pytest.mark.parametrize("triple", ["x86_64-unknown-linux-gnu", "arm64-apple-darwin"])
+@pytest.mark.parametrize("features", ["+avx512bw,+avx2", "+avx2", ""])
+def test_pairs_are_multiplied_on_every_processor(triple: str, features: str) -> None:
+    """What each processor is told; here only that it is well formed."""
+    module, pairs = ir.Module(), ir.VectorType(ir.IntType(16), 32)
+    kind = ir.FunctionType(ir.VectorType(ir.IntType(32), 16), [pairs, pairs])
+    function = ir.Function(module, kind, "products")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(
+        pair_products(  # type: ignore[no-untyped-call]
+            builder, (triple, "", features), *function.args
+        )
+    )
+    binding.parse_assembly(str(module)).verify()
 
 
 def test_elementary_functions() -> None:

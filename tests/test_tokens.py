@@ -17,7 +17,6 @@ from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, TimeBase, from_first_onset
 from cadenza.tokens import REPRESENTATIONS, Grammar, Representation, Rows, Ruled, Unmasked, representation
 from cadenza.tokens.bins import bin_velocity, nearest_bin, time_values, velocity_bin
-from cadenza.tokens.note_grammar import Place
 from cadenza.tokens.note_rows import NoteRows
 
 SECONDS, BEATS = TimeBase("seconds", 100), TimeBase("beats", 24)
@@ -412,11 +411,11 @@ def test_chords_stay_chords_after_a_coarse_rest() -> None:
 
 def test_a_chord_at_the_top_of_the_range_forbids_a_further_note() -> None:
     grammar = NOTE_ROWS[0].grammar(lowest=50, highest=70)
-    place = Place(begun=np.array([True]), resting=np.array([False]), top=np.array([70]))
     row = NOTE_ROWS[0].start_row[None]
+    place = grammar.advance(grammar.begin(1), np.array([[0, 70, 0, 0]], dtype=np.int16))
     assert not grammar.allowed(place, 0, row)[0, 0]
     assert grammar.allowed(place, 0, row)[0, 1:].all()
-    assert np.flatnonzero(grammar.in_range).tolist() == list(range(50, 71))
+    assert np.flatnonzero(grammar.allowed(grammar.begin(1), 1, row)[0]).tolist() == list(range(50, 71))
 
 
 def test_a_piece_that_begins_with_a_rest_can_go_on() -> None:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cadenza.engine.kernels import in_order
+from cadenza.engine.kernels import SMALLEST, exponentials, in_order
 
 NO_NUMBERS = "The model's output is not a number; it is damaged or its training went wrong. Train it again."
 NONE_LEFT, NO_NUMBER = -1, -2
@@ -33,34 +33,53 @@ def choose_ids(logits_LV, allowed_LV, draws_L, temperature, top_k, top_p, min_p)
     ids_L = np.empty(lanes, np.int64)
     nats_L, removed_L = np.zeros(lanes), np.zeros(lanes)
     behind_V, weight_V, kept_V = np.empty(size), np.empty(size), np.empty(size, np.bool_)
+    share_V, bits = np.empty(size, np.float32), np.empty(size, np.int32)
     for lane in range(lanes):
-        best, largest = NONE_LEFT, -np.inf
-        for v in range(size):
-            if not math.isfinite(logits_LV[lane, v]):
-                best = NO_NUMBER
-                break
-            largest = max(largest, logits_LV[lane, v])
-            if allowed_LV[lane, v] and (best < 0 or logits_LV[lane, v] > logits_LV[lane, best]):
-                best = v
+        best, largest = likeliest(logits_LV[lane], allowed_LV[lane])
         ids_L[lane] = best
         if best < 0:
             continue
+        for v in range(size):
+            behind_V[v] = logits_LV[lane, v] - largest
+        powers(behind_V, share_V, bits)
         whole = left = 0.0
         for v in range(size):
-            share = math.exp(np.float64(logits_LV[lane, v]) - largest)
-            whole += share
-            left += share if allowed_LV[lane, v] else 0.0
+            whole += share_V[v]
+            left += share_V[v] if allowed_LV[lane, v] else 0.0
         removed_L[lane] = max(0.0, 1 - left / whole)
         if temperature > 0:
-            likeliest = np.float64(logits_LV[lane, best])
+            best_logit = np.float64(logits_LV[lane, best])
             for v in range(size):
                 kept_V[v] = allowed_LV[lane, v]
-                behind_V[v] = (logits_LV[lane, v] - likeliest) / temperature if kept_V[v] else -np.inf
-                weight_V[v] = math.exp(behind_V[v])
+                behind_V[v] = (logits_LV[lane, v] - best_logit) / temperature if kept_V[v] else -np.inf
+            powers(behind_V, share_V, bits)
+            for v in range(size):
+                weight_V[v] = share_V[v] if behind_V[v] > SMALLEST else 0.0
             cut(behind_V, weight_V, kept_V, best, top_k, top_p, min_p)
             ids_L[lane] = drawn(weight_V, kept_V, draws_L[lane])
         nats_L[lane] = largest - logits_LV[lane, ids_L[lane]] + math.log(whole)
     return Chosen(ids_L, nats_L, removed_L)
+
+
+@in_order
+def likeliest(logits_V, allowed_V):
+    """The likeliest id that is allowed, or what stands for none, and the largest logit of all."""
+    best, largest = NONE_LEFT, -np.inf
+    for v in range(logits_V.shape[0]):
+        if not math.isfinite(logits_V[v]):
+            return NO_NUMBER, largest
+        largest = max(largest, logits_V[v])
+        if allowed_V[v] and (best < 0 or logits_V[v] > logits_V[best]):
+            best = v
+    return best, largest
+
+
+@in_order
+def powers(behind_V, share_V, bits):
+    """Sets share to exp(behind), many at once; what is beyond `SMALLEST` is not quite 0."""
+    for v in range(behind_V.shape[0]):
+        share_V[v] = behind_V[v]
+    exponentials(share_V, bits)
 
 
 @in_order
@@ -86,7 +105,7 @@ def drawn(weight_V, kept_V, draw):
         total += weight_V[v] if kept_V[v] else 0.0
     threshold, gathered, last = draw * total, 0.0, 0
     for v in range(len(weight_V)):
-        if kept_V[v] and weight_V[v] > 0:
+        if kept_V[v]:
             gathered += weight_V[v]
             last = v
             if gathered > threshold:

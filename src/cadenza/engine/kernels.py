@@ -1,25 +1,16 @@
-"""Loops that are compiled (numba), over float32 vectors and weights of int8 or float32.
-
-The sum of a lane is always made in the same order, whatever the number of lanes: none of them is reassociated across
-lanes, and products may be fused only as written. So lane k of many is the same, bit for bit, as alone.
-
-Shapes: L lanes, K columns in, O columns out.
-"""
+"""How loops are compiled (numba), and those over one float32 vector: each is the same code whatever else is computed."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 
 Floats = npt.NDArray[np.float32]
-
-TILE = 8
-"""Rows of weights that are taken at once."""
 
 
 def compiled(*liberties: str) -> Callable[[Callable[..., Any]], Any]:
@@ -45,64 +36,9 @@ SMALLEST, LARGEST = np.float32(-87), np.float32(87)
 NORM_EPSILON = float(np.finfo(np.float32).eps)
 
 
-class Linear(NamedTuple):
-    """Weights (K, O) of int8 or float32, the scale of each column, and what is added to it; layers come first, if many."""
-
-    weight: npt.NDArray[Any]
-    scale: Floats
-    bias: Floats
-
-
 def floats(*shape: int) -> Floats:
     """Zeros."""
     return np.zeros(shape, np.float32)
-
-
-@in_order
-def linear(x_LK, weight_KO, scale_O, bias_O, tile, out_LO):
-    """Sets out = scale * (x @ weight) + bias; `tile` has room for TILE rows of weights."""
-    lanes, inside = x_LK.shape
-    outside = weight_KO.shape[1]
-    out_LO[:] = 0
-    whole = inside - inside % TILE
-    tile_TO = tile[: TILE * outside].reshape(TILE, outside)
-    for k in range(0, whole, TILE):
-        if lanes == 1:
-            add_rows(x_LK[0], k, weight_KO, k, 0, out_LO[0])
-            continue
-        for j in range(TILE):
-            for o in range(outside):
-                tile_TO[j, o] = weight_KO[k + j, o]
-        for lane in range(0, lanes - 1, 2):
-            add_rows_to_two(x_LK[lane], x_LK[lane + 1], k, tile_TO, out_LO[lane], out_LO[lane + 1])
-        if lanes % 2:
-            add_rows(x_LK[lanes - 1], k, tile_TO, 0, 0, out_LO[lanes - 1])
-    for lane in range(lanes):
-        out_O = out_LO[lane]
-        for k in range(whole, inside):
-            x = x_LK[lane, k]
-            for o in range(outside):
-                out_O[o] += x * np.float32(weight_KO[k, o])
-        for o in range(outside):
-            out_O[o] = out_O[o] * scale_O[o] + bias_O[o]
-
-
-@in_order
-def add_rows(x_K, k, weight_KO, row, column, out_O):
-    """Adds to out: x[k : k + 8] @ weight[row : row + 8, column : column + O]."""
-    a, b, c, d = x_K[k], x_K[k + 1], x_K[k + 2], x_K[k + 3]
-    e, f, g, h = x_K[k + 4], x_K[k + 5], x_K[k + 6], x_K[k + 7]
-    for o in range(out_O.shape[0]):
-        s = out_O[o]
-        s += a * np.float32(weight_KO[row, column + o])
-        s += b * np.float32(weight_KO[row + 1, column + o])
-        s += c * np.float32(weight_KO[row + 2, column + o])
-        s += d * np.float32(weight_KO[row + 3, column + o])
-        s += e * np.float32(weight_KO[row + 4, column + o])
-        s += f * np.float32(weight_KO[row + 5, column + o])
-        s += g * np.float32(weight_KO[row + 6, column + o])
-        s += h * np.float32(weight_KO[row + 7, column + o])
-        out_O[o] = s
 
 
 @in_order
@@ -113,31 +49,36 @@ def add(x, out):
 
 
 @in_order
-def add_rows_to_two(x_K, y_K, k, tile_TO, out_O, other_O):
-    """`add_rows` for two lanes, with one reading of the weights."""
-    a, b, c, d = x_K[k], x_K[k + 1], x_K[k + 2], x_K[k + 3]
-    e, f, g, h = x_K[k + 4], x_K[k + 5], x_K[k + 6], x_K[k + 7]
-    i, j, m, n = y_K[k], y_K[k + 1], y_K[k + 2], y_K[k + 3]
-    p, q, r, u = y_K[k + 4], y_K[k + 5], y_K[k + 6], y_K[k + 7]
-    for o in range(out_O.shape[0]):
-        s, t = out_O[o], other_O[o]
-        s += a * tile_TO[0, o]
-        t += i * tile_TO[0, o]
-        s += b * tile_TO[1, o]
-        t += j * tile_TO[1, o]
-        s += c * tile_TO[2, o]
-        t += m * tile_TO[2, o]
-        s += d * tile_TO[3, o]
-        t += n * tile_TO[3, o]
-        s += e * tile_TO[4, o]
-        t += p * tile_TO[4, o]
-        s += f * tile_TO[5, o]
-        t += q * tile_TO[5, o]
-        s += g * tile_TO[6, o]
-        t += r * tile_TO[6, o]
-        s += h * tile_TO[7, o]
-        t += u * tile_TO[7, o]
-        out_O[o], other_O[o] = s, t
+def put(x, out):
+    """Sets the first of out to x; an assignment of slices would compile what its error might say."""
+    for i in range(x.shape[0]):
+        out[i] = x[i]
+
+
+@in_order
+def largest_bits(bits):
+    """The bits of the largest float without its sign; infinities and what is no number count as largest."""
+    found = np.int32(0)
+    for i in range(bits.shape[0]):
+        found = np.int32(max(found, bits[i] & 0x7FFFFFFF))
+    return found
+
+
+@in_order
+def whole(x, largest, out):
+    """Sets out to x in integers up to the largest, and zeros; returns what 1 stands for. 0 takes x as it is."""
+    size = x.shape[0]
+    for i in range(size, out.shape[0]):
+        out[i] = 0
+    if largest == 0:
+        put(x, out)
+        return np.float32(1)
+    bits = np.int32(largest_bits(x.view(np.int32)))
+    peak = bits.view(np.float32) if bits else np.float32(1)
+    share = np.float32(largest) / peak
+    for i in range(size):
+        out[i] = np.floor(x[i] * share + np.float32(0.5))
+    return peak / np.float32(largest)
 
 
 @in_order

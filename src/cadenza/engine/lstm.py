@@ -9,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cadenza.engine.kernels import TILE, Floats, Linear, floats, in_order, linear, sigmoid
+from cadenza.engine.embedding import embed
+from cadenza.engine.kernels import Floats, in_order, put, sigmoid
+from cadenza.engine.matrices import Linear, linear, rows_of
 
 
 class Layers(NamedTuple):
-    """`first` takes (x, h) of shape I + D, `others`, stacked, take D + D; columns are gates: in, forget, cell, out."""
+    """`first` takes (x, h) of shape I + D, `others` take D + D; columns are gates: in, forget, cell, out."""
 
     first: Linear
     others: Linear
@@ -26,46 +28,35 @@ class Memory(NamedTuple):
     cell: Floats
 
 
-class Room(NamedTuple):
-    """Where a thread computes, for so many lanes."""
+class LSTM(NamedTuple):
+    """All of it."""
 
-    both: Floats
-    gates: Floats
-    tanh: Floats
-    tile: Floats
-    bits: np.ndarray
-
-    @classmethod
-    def for_lanes(cls, inside: int, width: int, lanes: int) -> Room:
-        return cls(
-            both=floats(lanes * (max(inside, width) + width)),
-            gates=floats(lanes, 4 * width),
-            tanh=floats(width),
-            tile=floats(TILE * 4 * width),
-            bits=np.zeros(4 * width, np.int32),
-        )
+    layers: Layers
+    memory: Memory
 
 
 @in_order
-def read_row(layers, memory, room, lanes_A, x_AI, hidden_AD):
-    """Move so many lanes on by the embedded rows x; `hidden` becomes the output of the last layer."""
-    count, width = hidden_AD.shape
-    gates_AO = room.gates[:count]
+def read(held, lanes_A, rows_AF, context_AC):
+    """A row in each of these lanes; the output of the last layer stays."""
+    room, layers, memory = held.room, held.trunk.layers, held.trunk.memory
+    count, width, inside = lanes_A.shape[0], held.last.hidden.shape[1], held.embedding.tables.shape[1]
+    hidden_AD, x_AI = held.last.hidden[:count], rows_of(room.mixed, count, inside)
+    embed(held.embedding, held.last, lanes_A, rows_AF, context_AC, x_AI)
+    gates_AO = rows_of(room.wide, count, 4 * width)
     for n in range(memory.hidden.shape[0]):
-        enters = x_AI.shape[1] if n == 0 else width
-        both_AK = room.both[: count * (enters + width)].reshape(count, enters + width)
+        enters = inside if n == 0 else width
+        both_AK = rows_of(room.inner, count, enters + width)
         for a in range(count):
-            both_AK[a, :enters] = x_AI[a] if n == 0 else hidden_AD[a]
-            both_AK[a, enters:] = memory.hidden[n, lanes_A[a]]
+            put(x_AI[a] if n == 0 else hidden_AD[a], both_AK[a])
+            put(memory.hidden[n, lanes_A[a]], both_AK[a, enters:])
         if n == 0:
-            linear(both_AK, layers.first.weight, layers.first.scale, layers.first.bias, room.tile, gates_AO)
+            linear(both_AK, layers.first, 0, 0, room, gates_AO)
         else:
-            part = layers.others
-            linear(both_AK, part.weight[n - 1], part.scale[n - 1], part.bias[n - 1], room.tile, gates_AO)
+            linear(both_AK, layers.others, n - 1, 0, room, gates_AO)
         for a in range(count):
             hidden_D, cell_D = memory.hidden[n, lanes_A[a]], memory.cell[n, lanes_A[a]]
-            turn_gates(gates_AO[a], cell_D, hidden_D, room.tanh, room.bits)
-            hidden_AD[a] = hidden_D
+            turn_gates(gates_AO[a], cell_D, hidden_D, room.normed[:width], room.bits)
+            put(hidden_D, hidden_AD[a])
 
 
 @in_order

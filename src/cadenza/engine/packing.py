@@ -1,21 +1,21 @@
 """A model's weights, by their names, as the compiled loops take them.
 
-In: arrays of float32 as PyTorch has them, (out, in). Out: `Linear` of (in, out), in int8 with a scale for each output
-or in float32; the gains of a norm stand in the matrix behind it.
+In: arrays of float32 as PyTorch has them, (out, in). Out: `Linear` in blocks of 32 outputs, in int8 with a scale for each
+output or in float32; the gains of a norm stand in the matrix behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cadenza.engine.choice import NO_NUMBERS
-from cadenza.engine.kernels import Floats, Linear
+from cadenza.engine.kernels import Floats
+from cadenza.engine.matrices import LARGEST, Linear
+from cadenza.engine.tiles import BLOCK, CHAINS
 from cadenza.errors import CadenzaError
-
-LARGEST = 127
 
 Weights = Mapping[str, Floats]
 
@@ -33,37 +33,44 @@ class Packing(NamedTuple):
         return self.matrix(matrix * gain_K, self.weights.get(f"{name}.bias", np.zeros(len(matrix), np.float32)))
 
     def matrix(self, weight_OK: Floats, bias_O: Floats) -> Linear:
-        weight_KO = np.ascontiguousarray(weight_OK.T)
-        if not np.isfinite(weight_KO).all():
+        if not np.isfinite(weight_OK).all():
             raise CadenzaError(NO_NUMBERS)
-        scale_O = np.ones(len(bias_O), np.float32)
+        outside, inside = weight_OK.shape
+        pair, scale_O = 1, np.ones(outside, np.float32)
         if self.small:
-            scale_O = np.maximum(np.abs(weight_KO).max(axis=0), np.float32(1e-30)) / np.float32(LARGEST)
-            return Linear(np.rint(weight_KO / scale_O).astype(np.int8), scale_O, np.ascontiguousarray(bias_O))
-        return Linear(weight_KO, scale_O, np.ascontiguousarray(bias_O))
-
-    def none(self) -> Linear:
-        """No layers, stacked."""
-        nothing = np.zeros((0, 1), np.float32)
-        return Linear(np.zeros((0, 1, 1), np.int8 if self.small else np.float32), nothing, nothing)
+            pair, scale_O = 2, np.maximum(np.abs(weight_OK).max(axis=1), np.float32(1e-30)) / np.float32(LARGEST)
+            weight_OK = np.rint(weight_OK / scale_O[:, None]).astype(np.int8)
+        weight_OK = padded(padded(weight_OK, 0, BLOCK), 1, CHAINS * pair)
+        block_BOSP = weight_OK.reshape(-(-outside // BLOCK), BLOCK, -1, pair)
+        weight_BSOP = np.ascontiguousarray(block_BOSP.transpose(0, 2, 1, 3))
+        weight_BSW = weight_BSOP.reshape(len(weight_BSOP), -1, BLOCK * pair)
+        return Linear(weight_BSW[None], padded(scale_O, 0, BLOCK)[None], padded(bias_O, 0, BLOCK)[None], inside)
 
     def stacked(self, names: Sequence[str], norms: Sequence[str] = ()) -> Linear:
-        """Layers of like shape, one after the other."""
-        return (
-            stack([self.linear(name, norm) for name, norm in zip(names, norms or [""] * len(names), strict=True)])
-            if names
-            else self.none()
-        )
+        """Layers of like shape, each behind a norm if there are any, one after the other."""
+        if not names:
+            return self.matrix(np.zeros((1, 1), np.float32), np.zeros(1, np.float32))  # nothing goes through it
+        norms = norms or [""] * len(names)
+        return joined([self.linear(name, norm) for name, norm in zip(names, norms, strict=True)], axis=0)
+
+    def beside(self, names: Sequence[str]) -> Linear:
+        """Layers that read the same as one with the columns of all."""
+        parts = [np.concatenate([self.weights[f"{name}.{part}"] for name in names]) for part in ("weight", "bias")]
+        return self.matrix(*parts)
 
 
-def stack(layers: Sequence[Linear]) -> Linear:
-    """Layers of like shape as one, the layers coming first."""
-    return Linear(*(np.stack(part) for part in zip(*layers, strict=True)))
+def padded(array: Any, axis: int, multiple: int) -> Any:
+    """With zeros up to a multiple."""
+    missing = -array.shape[axis] % multiple
+    return np.pad(array, [(0, missing if k == axis else 0) for k in range(array.ndim)])
 
 
-def side_by_side(layers: Sequence[Linear]) -> Linear:
-    """Layers that read the same as one with the columns of all."""
-    return Linear(*(np.ascontiguousarray(np.concatenate(part, axis=-1)) for part in zip(*layers, strict=True)))
+def joined(layers: Sequence[Linear], axis: int) -> Linear:
+    """One after the other (axis 0), or, if they read the same, side by side (axis 1)."""
+    weight, scale, bias = (
+        np.ascontiguousarray(np.concatenate([layer[part] for layer in layers], axis)) for part in range(3)
+    )
+    return Linear(weight, scale, bias, layers[0].inside)
 
 
 class Tables(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import Any
@@ -10,12 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cadenza.engine.trunks import TRUNKS, Shape
 from cadenza.settings import ModelSettings
 from cadenza.tokens import Schema
-
-MLP_RATIO, MLP_MULTIPLE = 8 / 3, 64
-
-Shape = tuple[int, ...]
 
 
 def check_weights(weights: Mapping[str, npt.NDArray[Any]], settings: ModelSettings, tokens: Schema) -> None:
@@ -32,34 +28,15 @@ def weight_shapes(
     settings: ModelSettings, sizes: Sequence[int], context_width: int, pitch_fields: Sequence[int]
 ) -> dict[str, Shape]:
     """As `models.build` makes them of the same arguments."""
-    pitches = () if settings.trunk == "study" else tuple(pitch_fields)
-    inside = settings.width // 2 if settings.trunk == "study" else settings.width
+    trunk = TRUNKS[settings.trunk]
+    pitches, inside = () if trunk.plain else tuple(pitch_fields), trunk.inside(settings)
     read = [*sizes, *(2 * sizes[f] - 1 for f in pitches)]  # a start id each, and "no interval"
     found: dict[str, Shape] = {f"trunk.embed.fields.{g}.weight": (size + 1, inside) for g, size in enumerate(read)}
     if context_width:
         found["trunk.embed.context.weight"] = inside, context_width
-    found |= dict(trunk_shapes(settings, inside))
+    found |= dict(trunk.shapes(settings))
     found |= dict(head_shapes(settings, sizes, pitches))
     return found
-
-
-def trunk_shapes(settings: ModelSettings, inside: int) -> Iterator[tuple[str, Shape]]:
-    width = settings.width
-    for n in range(settings.layers):
-        if settings.trunk == "transformer":
-            hidden = MLP_MULTIPLE * math.ceil(MLP_RATIO * width / MLP_MULTIPLE)
-            block = f"trunk.blocks.{n}"
-            yield from ((f"{block}.{norm}.weight", (width,)) for norm in ("norm_attention", "norm_mlp"))
-            yield f"{block}.query_key_value.weight", (3 * width, width)
-            yield f"{block}.mix.weight", (width, width)
-            yield f"{block}.mlp.gate_up.weight", (2 * hidden, width)
-            yield f"{block}.mlp.down.weight", (width, hidden)
-        else:
-            yield f"trunk.layers.weight_ih_l{n}", (4 * width, inside if n == 0 else width)
-            yield f"trunk.layers.weight_hh_l{n}", (4 * width, width)
-            yield from ((f"trunk.layers.bias_{part}_l{n}", (4 * width,)) for part in ("ih", "hh"))
-    if settings.trunk == "transformer":
-        yield "trunk.norm.weight", (width,)
 
 
 def head_shapes(settings: ModelSettings, sizes: Sequence[int], pitches: Sequence[int]) -> Iterator[tuple[str, Shape]]:
@@ -69,7 +46,7 @@ def head_shapes(settings: ModelSettings, sizes: Sequence[int], pitches: Sequence
     linear |= {f"heads.harmonic.{g}-{f}": 2 * sizes[f] - 1 for g, f in combinations(pitches, 2)}
     for g in range(last):
         yield f"heads.given.{g}.weight", (sizes[g] + 1, width)
-    if settings.trunk != "study":
+    if not TRUNKS[settings.trunk].plain:
         linear |= {f"heads.enter.{f}": width for f in range(len(sizes))}
         yield from ((f"heads.moved.{f}.weight", (2 * sizes[f], width)) for f in pitches if f < last)
         for name in (f"heads.deeper.{f}.{n}" for f in range(len(sizes)) for n in range(settings.head_layers)):

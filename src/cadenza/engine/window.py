@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cadenza.engine.compiled import CompiledReader, Integers, Rows
+from cadenza.engine.compiled import CompiledReader, Rows
+from cadenza.engine.embedding import Integers
 from cadenza.engine.kernels import Floats
 
 

@@ -16,47 +16,46 @@ from cadenza.tokens.contract import Mask, Rows
 
 SHIFT, PITCH = 0, 1
 
+SILENT, RESTING, OPEN, FULL = range(4)
+"""Before the first note; after a rest; after a note, with room above it at the same moment or without."""
+
 
 class Place(NamedTuple):
-    """Where each of L pieces stands after some rows; `top` is the highest pitch of the sounding onset."""
+    """Where each of L pieces stands after some rows: one of the four, and the highest pitch of the sounding onset."""
 
-    begun: Mask
-    resting: Mask
+    stage: npt.NDArray[np.int64]
     top: npt.NDArray[np.int64]
 
 
 class NoteGrammar:
-    """Masks for one pitch range (`lowest`…`highest`, both included)."""
+    """Masks for one pitch range (`lowest`…`highest`, both included), made once and looked up."""
 
     def __init__(self, sizes: tuple[int, ...], rest: int, end: int, lowest: int, highest: int) -> None:
-        self.sizes, self.rest, self.end = sizes, rest, end
-        self.pitches = np.arange(sizes[PITCH])
-        self.in_range: Mask = (self.pitches >= lowest) & (self.pitches <= highest)
-        self.highest = highest
+        self.sizes, self.rest, self.end, self.highest = sizes, rest, end, highest
+        self.shifts: Mask = np.ones((4, sizes[SHIFT]), dtype=bool)
+        self.shifts[SILENT, 1:] = False
+        self.shifts[RESTING, [0, end]] = False
+        self.shifts[FULL, 0] = False
+        pitches, tops = np.arange(sizes[PITCH]), np.arange(-1, sizes[PITCH] + 1)
+        self.above: Mask = (pitches >= lowest) & (pitches <= highest) & (pitches > tops[:, None])
 
     def begin(self, lanes: int) -> Place:
-        return Place(np.zeros(lanes, dtype=bool), np.zeros(lanes, dtype=bool), np.full(lanes, -1))
+        return Place(np.full(lanes, SILENT), np.full(lanes, -1))
 
     def allowed(self, place: Place, field: int, rows_LF: Rows) -> Mask:
         """The ids that `field` may take, given the earlier fields of its rows; shape (L, V)."""
         if field == SHIFT:
-            return self._shifts(place)
+            return self.shifts[place.stage]
         if field == PITCH:
-            together_L = (rows_LF[:, SHIFT] == 0) & place.begun & ~place.resting
-            return self.in_range & (self.pitches > np.where(together_L, place.top, -1)[:, None])
+            together_L = (rows_LF[:, SHIFT] == 0) & (place.stage >= OPEN)
+            return self.above[(place.top + 1) * together_L]
         return np.ones((len(rows_LF), self.sizes[field]), dtype=bool)
-
-    def _shifts(self, place: Place) -> Mask:
-        mask_LV = np.repeat(place.begun[:, None], self.sizes[SHIFT], axis=1)
-        mask_LV[:, self.end] &= ~place.resting
-        mask_LV[:, 0] = ~place.begun | (~place.resting & (place.top < self.highest))
-        return mask_LV
 
     def advance(self, place: Place, rows_LF: Rows) -> Place:
         """The places after one more row each."""
-        rests_L = rows_LF[:, SHIFT] == self.rest
-        top_L = np.where(rests_L, place.top, rows_LF[:, PITCH])
-        return Place(place.begun | ~rests_L, rests_L, top_L)
+        rests_L, pitch_L = rows_LF[:, SHIFT] == self.rest, rows_LF[:, PITCH]
+        stage_L = np.where(rests_L, np.minimum(place.stage, RESTING), OPEN + (pitch_L >= self.highest))
+        return Place(stage_L, np.where(rests_L, place.top, pitch_L))
 
     def ends(self, rows: Rows) -> Mask:
         return rows[..., SHIFT] == self.end

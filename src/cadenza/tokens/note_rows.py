@@ -109,7 +109,7 @@ class NoteRows(Representation):
         return NoteGrammar(self.sizes, self.rest, self.end, lowest, highest)
 
     def playable(self, player: Player, lowest: int = 0, highest: int = 127) -> PlayableRows:
-        pitches = self.grammar(lowest, highest).in_range
+        pitches = self.grammar(lowest, highest).above[0]
         return PlayableRows(player, pitches, self.sizes, np.append(self.shifts, [self.longest, 0]), self.durations)
 
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
