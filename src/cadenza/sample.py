@@ -60,7 +60,9 @@ class Length:
 
     def nearness(self, clock_L: Integers, notes_L: Integers) -> Floats:
         """How near the end is: below 0 before the last stretch of a piece, 1 at its length; shape (L,)."""
-        done_L = np.maximum(clock_L / self.steps, notes_L / self.notes)
+        done_L = clock_L / self.steps
+        if self.notes < np.inf:
+            done_L = np.maximum(done_L, notes_L / self.notes)
         return (done_L - (1 - CLOSING)) / CLOSING
 
 
@@ -124,7 +126,8 @@ def improvise(chooser: Chooser, items: Integers, seed: int, prompt: Rows) -> Ite
         place = grammar.advance(place, rows_LF)
         reader.read(lanes, rows_LF, tokens.context_at(clock_L))
     for _ in range(chooser.settings.rows - len(prompt)):
-        rows_LF, nats_L, removed_L = chooser.rows(place, draws.next(lanes), length.nearness(clock_L, notes_L))
+        nearness_L = length.nearness(clock_L, notes_L) if length.led else None
+        rows_LF, nats_L, removed_L = chooser.rows(place, draws.next(lanes), nearness_L)
         clock_L, notes_L = clock_L + tokens.steps(rows_LF), notes_L + tokens.begins_note(rows_LF)
         inside_L = (clock_L < length.steps) & (notes_L <= length.notes)
         made = items[lanes].tolist(), rows_LF, nats_L.tolist(), removed_L.tolist()
@@ -177,38 +180,51 @@ class Chooser:
         return [self.settings.of(field) for field in self.representation.fields]
 
     @cached_property
+    def blank_1F(self) -> Rows:  # noqa: N802
+        return self.representation.start_row[None]
+
+    @cached_property
     def ending_V(self) -> Flags:  # noqa: N802
         """The ids of the first field that end a piece, shape (V,)."""
-        rows_VF = np.tile(self.representation.start_row, (self.representation.sizes[0], 1))
+        rows_VF = np.repeat(self.blank_1F, self.representation.sizes[0], axis=0)
         rows_VF[:, 0] = np.arange(len(rows_VF))
         return self.grammar.ends(rows_VF)
 
-    def rows(self, place: Any, draws_LF: Floats, nearness_L: Floats) -> tuple[Rows, Floats, Floats]:
+    def rows(self, place: Any, draws_LF: Floats, nearness_L: Floats | None) -> tuple[Rows, Floats, Floats]:
         """The next row of each lane, shape (L, F), its nats and what the masks took of it, shape (L,)."""
-        rows_LF = np.tile(self.representation.start_row, (len(draws_LF), 1))
+        rows_LF = np.repeat(self.blank_1F, len(draws_LF), axis=0)
         nats_L, removed_L = np.zeros((2, len(rows_LF)))
         open_L = np.ones(len(rows_LF), dtype=bool)
         for f, controls in enumerate(self.controls):
             logits_LV, allowed_LV = self.reader.logits(f, rows_LF), self.grammar.allowed(place, f, rows_LF)
-            leaning_LV, allowed_LV = self.lead(f, logits_LV, allowed_LV, nearness_L)
-            chosen = choose_ids(leaning_LV, allowed_LV, draws_LF[:, f], *controls)
-            check(chosen.ids, open_L)
-            nats = chosen.nats if leaning_LV is logits_LV else nats_of(logits_LV, chosen.ids)
-            rows_LF[open_L, f] = chosen.ids[open_L]
-            nats_L += np.where(open_L, nats, 0)
-            removed_L += np.where(open_L, chosen.removed, 0)
-            open_L &= ~self.grammar.last_field(rows_LF)
+            leaning_LV = logits_LV
+            if f == 0 and nearness_L is not None:
+                leaning_LV, allowed_LV = self.lead(logits_LV, allowed_LV, nearness_L)
+            ids_L, chosen_L, taken_L, worst = choose_ids(leaning_LV, allowed_LV, draws_LF[:, f], *controls)
+            if worst < 0:
+                check(ids_L, open_L)
+            if leaning_LV is not logits_LV:
+                chosen_L = nats_of(logits_LV, ids_L)
+            if f == 0:
+                rows_LF[:, 0], nats_L, removed_L = ids_L, chosen_L, taken_L
+                open_L = ~self.grammar.last_field(rows_LF)
+                all_open = bool(open_L.all())
+            elif all_open:
+                rows_LF[:, f] = ids_L
+                nats_L, removed_L = nats_L + chosen_L, removed_L + taken_L
+            else:
+                rows_LF[open_L, f] = ids_L[open_L]
+                nats_L, removed_L = nats_L + open_L * chosen_L, removed_L + open_L * taken_L
         return rows_LF, nats_L, removed_L
 
     def lead(
-        self, f: int, logits_LV: npt.NDArray[np.float32], allowed_LV: Mask, nearness_L: Floats
+        self, logits_LV: npt.NDArray[np.float32], allowed_LV: Mask, nearness_L: Floats
     ) -> tuple[npt.NDArray[np.float32], Mask]:
-        """Logits and mask of a field, changed where a piece is to be led to its end or held from it."""
-        if f or not self.length.led:
-            return logits_LV, allowed_LV
+        """Logits and mask of the first field, changed where a piece is to be led to its end or held from it."""
+        near = nearness_L.max() > 0
         if self.length.held:
-            allowed_LV = allowed_LV & ~(self.ending_V & (nearness_L < 0)[:, None])
-        if not (nearness_L > 0).any():
+            allowed_LV = allowed_LV & ~(self.ending_V & (nearness_L < 0)[:, None] if near else self.ending_V)
+        if not near:
             return logits_LV, allowed_LV
         lean_L = LEANING * np.clip(nearness_L, 0, 1).astype(np.float32)
         return logits_LV + self.ending_V * lean_L[:, None], allowed_LV

@@ -15,11 +15,12 @@ NONE_LEFT, NO_NUMBER = -1, -2
 
 
 class Chosen(NamedTuple):
-    """Ids (L,), their nats under the model as it is, and the share of its probability that the mask took."""
+    """Ids (L,), their nats under the model as it is, and the share of its probability that the mask took; the least id."""
 
     ids: np.ndarray
     nats: np.ndarray
     removed: np.ndarray
+    worst: int
 
 
 @in_order
@@ -58,7 +59,7 @@ def choose_ids(logits_LV, allowed_LV, draws_L, temperature, top_k, top_p, min_p)
             cut(behind_V, weight_V, kept_V, best, top_k, top_p, min_p)
             ids_L[lane] = drawn(weight_V, kept_V, draws_L[lane])
         nats_L[lane] = largest - logits_LV[lane, ids_L[lane]] + math.log(whole)
-    return Chosen(ids_L, nats_L, removed_L)
+    return Chosen(ids_L, nats_L, removed_L, ids_L.min())
 
 
 @in_order

@@ -53,7 +53,7 @@ class Grammar(Rule, Protocol):
         """Whether a piece is over with its row; rows (…, F) give (…)."""
 
     def last_field(self, rows: Rows) -> Mask:
-        """Whether a row is complete though later fields are still open; rows (…, F) give (…)."""
+        """Whether a row is complete with its first field though others are open; rows (…, F) give (…)."""
 
 
 class Schema(ABC):
