@@ -28,10 +28,12 @@ CONTROLS: dict[str, dict[str, Any]] = {
     "careful": {"temperature": 0.6},
     "daring": {"temperature": 1.3},
     "greedy": {"temperature": 0},
+    "repeats": {"temperature": 0, "repeats": 1, "phrase": 8},
     "pitch": {"by_field": {"pitch": 1.5}},
     "top-k": {"top_k": 3},
     "top-p": {"top_p": 0.8},
     "min-p": {"min_p": 0.1},
+    "violin": {"instrument": "violin"},
 }
 
 

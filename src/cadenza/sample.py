@@ -29,7 +29,7 @@ DRAWN = 256
 """Rows for which numbers are drawn at once."""
 CLOSING = 0.15
 """The share of a piece in which it is led to its end."""
-LEANING = 8.0
+LEANING = 16.0
 """How many nats likelier END has become when the length is reached."""
 
 Integers = npt.NDArray[np.int64]
