@@ -3,8 +3,8 @@
 Music is known here only through the grammar's masks. Item k of a seed is the same piece whatever other items there are:
 each has its own random stream, and no lane of a reader depends on another.
 
-A piece is over by the model's own END, or it is led there: over the last `CLOSING` of the length that was asked for, END
-becomes likelier row by row, so that the first moment is taken which the model itself finds fit for an end.
+A piece is over by the model's own END, or it is led there: rows of the last `CLOSING` of the length that was asked for are
+held back until it is reached, and END is written where the model found it likeliest.
 
 Shapes: L lanes, F fields, V ids.
 """
@@ -27,14 +27,24 @@ from cadenza.tokens.contract import Mask
 
 DRAWN = 256
 """Rows for which numbers are drawn at once."""
-CLOSING = 0.15
-"""The share of a piece in which it is led to its end."""
-LEANING = 16.0
-"""How many nats likelier END has become when the length is reached."""
+CLOSING = 0.2
+"""The share of a piece in which its end is looked for."""
 
 Integers = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
+
+
+class Made(NamedTuple):
+    """The next row of each lane, shape (L, F), its nats and what masks took of it, and what an end in its place would cost."""
+
+    rows: Rows
+    nats_L: Floats
+    removed_L: Floats
+    end_L: Floats
+
+
+NOWHERE, ALL = np.zeros(0), slice(None)
 
 
 class Step(NamedTuple):
@@ -50,7 +60,7 @@ class Step(NamedTuple):
 class Length:
     """No note begins at `steps` or after, and there are at most so many `notes`.
 
-    `led` pieces are led to their end; one that is `held` has none before.
+    `led` pieces are ended in their last stretch; one that is `held` has no end before.
     """
 
     steps: float = np.inf
@@ -58,12 +68,10 @@ class Length:
     led: bool = True
     held: bool = False
 
-    def nearness(self, clock_L: Integers, notes_L: Integers) -> Floats:
-        """How near the end is: below 0 before the last stretch of a piece, 1 at its length; shape (L,)."""
-        done_L = clock_L / self.steps
-        if self.notes < np.inf:
-            done_L = np.maximum(done_L, notes_L / self.notes)
-        return (done_L - (1 - CLOSING)) / CLOSING
+    def near(self, clock_L: Integers, notes_L: Integers) -> Flags:
+        """Whether the last stretch has begun, shape (L,)."""
+        near_L = clock_L >= (1 - CLOSING) * self.steps
+        return near_L | (notes_L >= (1 - CLOSING) * self.notes) if self.notes < np.inf else near_L
 
 
 class Reader(Protocol):
@@ -125,21 +133,57 @@ def improvise(chooser: Chooser, items: Integers, seed: int, prompt: Rows) -> Ite
         clock_L, notes_L = clock_L + tokens.steps(rows_LF), notes_L + tokens.begins_note(rows_LF)
         place = grammar.advance(place, rows_LF)
         reader.read(lanes, rows_LF, tokens.context_at(clock_L))
+    closing = Closing(chooser.end_row)
     for _ in range(chooser.settings.rows - len(prompt)):
-        nearness_L = length.nearness(clock_L, notes_L) if length.led else None
-        rows_LF, nats_L, removed_L = chooser.rows(place, draws.next(lanes), nearness_L)
+        near_L = length.near(clock_L, notes_L) if length.led else None
+        made = chooser.rows(place, draws.next(lanes), near_L)
+        rows_LF = made.rows
         clock_L, notes_L = clock_L + tokens.steps(rows_LF), notes_L + tokens.begins_note(rows_LF)
-        inside_L = (clock_L < length.steps) & (notes_L <= length.notes)
-        made = items[lanes].tolist(), rows_LF, nats_L.tolist(), removed_L.tolist()
-        yield from (Step(*step) for step, inside in zip(zip(*made, strict=True), inside_L, strict=True) if inside)
-        stay_L = inside_L & ~grammar.ends(rows_LF)
+        inside_L, ended_L = (clock_L < length.steps) & (notes_L <= length.notes), grammar.ends(rows_LF)
+        stay_L = inside_L & ~ended_L
+        yield from closing.steps(items[lanes], made, inside_L, near_L)
         place = grammar.advance(place, rows_LF)
         if not stay_L.all():
+            yield from closing.leave(items[lanes[~stay_L]], ended_L[~stay_L])
             lanes, rows_LF, place = lanes[stay_L], rows_LF[stay_L], kept(place, stay_L)
             clock_L, notes_L = clock_L[stay_L], notes_L[stay_L]
         if not len(lanes):
             return
         reader.read(lanes, rows_LF, tokens.context_at(clock_L))
+    yield from closing.leave(items[lanes], np.zeros(len(lanes), dtype=bool))
+
+
+class Closing:
+    """The rows of every item's last stretch, and where in it an end would cost the model least."""
+
+    def __init__(self, end_row: Rows) -> None:
+        self.end_row = end_row
+        self.held: dict[int, list[Step]] = {}
+        self.best: dict[int, tuple[float, int]] = {}
+
+    def steps(self, items_L: Integers, made: Made, inside_L: Flags, near_L: Flags | None) -> Iterator[Step]:
+        """The steps that are not held back; the others are."""
+        near = [False] * len(items_L) if near_L is None else near_L.tolist()
+        columns = items_L.tolist(), made.rows, made.nats_L.tolist(), made.removed_L.tolist()
+        for lane, (step, inside) in enumerate(zip(zip(*columns, strict=True), inside_L.tolist(), strict=True)):
+            if near[lane]:
+                held = self.held.setdefault(step[0], [])
+                end = float(made.end_L[lane])
+                self.best[step[0]] = min(self.best.get(step[0], (end, len(held))), (end, len(held)))
+                held += [Step(*step)] if inside else []
+            elif inside:
+                yield Step(*step)
+
+    def leave(self, items_L: Integers, ended_L: Flags) -> Iterator[Step]:
+        """What was held back of items that are over: whole if they ended by themselves, else up to their best end."""
+        for item, ended in zip(items_L.tolist(), ended_L.tolist(), strict=True):
+            held = self.held.pop(item, [])
+            nats, place = self.best.pop(item, (np.inf, 0))
+            if ended or nats == np.inf:
+                yield from held
+            else:
+                yield from held[:place]
+                yield Step(item, self.end_row, nats, 0.0)
 
 
 def kept(place: Any, stay_L: Flags) -> Any:
@@ -190,55 +234,53 @@ class Chooser:
         rows_VF[:, 0] = np.arange(len(rows_VF))
         return self.grammar.ends(rows_VF)
 
-    def rows(self, place: Any, draws_LF: Floats, nearness_L: Floats | None) -> tuple[Rows, Floats, Floats]:
-        """The next row of each lane, shape (L, F), its nats and what the masks took of it, shape (L,)."""
-        rows_LF = np.repeat(self.blank_1F, len(draws_LF), axis=0)
-        nats_L, removed_L = np.zeros((2, len(rows_LF)))
-        open_L = np.ones(len(rows_LF), dtype=bool)
-        for f, controls in enumerate(self.controls):
+    @cached_property
+    def end_row(self) -> Rows:
+        """The row that ends a piece; blank where there is none."""
+        row = self.representation.start_row.copy()
+        row[0] = np.flatnonzero(self.ending_V)[0] if self.ending_V.any() else row[0]
+        return row
+
+    def rows(self, place: Any, draws_LF: Floats, near_L: Flags | None) -> Made:
+        """The next row of each lane; a held piece may end where it is `near`, all may where there are no flags."""
+        rows_LF, end_L = np.repeat(self.blank_1F, len(draws_LF), axis=0), NOWHERE
+        logits_LV, allowed_LV = self.reader.logits(0, rows_LF), self.grammar.allowed(place, 0, rows_LF)
+        if near_L is not None:
+            end_L = self.end_nats(logits_LV, allowed_LV, near_L)
+            if self.length.held:
+                allowed_LV = allowed_LV & (~self.ending_V | near_L[:, None])
+        nats_L, removed_L = self.put(0, rows_LF, logits_LV, allowed_LV, draws_LF, ALL)
+        open_L = ~self.grammar.last_field(rows_LF)
+        lanes = ALL if open_L.all() else open_L
+        for f in range(1, len(self.controls)):
             logits_LV, allowed_LV = self.reader.logits(f, rows_LF), self.grammar.allowed(place, f, rows_LF)
-            leaning_LV = logits_LV
-            if f == 0 and nearness_L is not None:
-                leaning_LV, allowed_LV = self.lead(logits_LV, allowed_LV, nearness_L)
-            ids_L, chosen_L, taken_L, worst = choose_ids(leaning_LV, allowed_LV, draws_LF[:, f], *controls)
-            if worst < 0:
-                check(ids_L, open_L)
-            if leaning_LV is not logits_LV:
-                chosen_L = nats_of(logits_LV, ids_L)
-            if f == 0:
-                rows_LF[:, 0], nats_L, removed_L = ids_L, chosen_L, taken_L
-                open_L = ~self.grammar.last_field(rows_LF)
-                all_open = bool(open_L.all())
-            elif all_open:
-                rows_LF[:, f] = ids_L
-                nats_L, removed_L = nats_L + chosen_L, removed_L + taken_L
-            else:
-                rows_LF[open_L, f] = ids_L[open_L]
-                nats_L, removed_L = nats_L + open_L * chosen_L, removed_L + open_L * taken_L
-        return rows_LF, nats_L, removed_L
+            more_L, taken_L = self.put(f, rows_LF, logits_LV, allowed_LV, draws_LF, lanes)
+            nats_L, removed_L = nats_L + more_L, removed_L + taken_L
+        return Made(rows_LF, nats_L, removed_L, end_L)
 
-    def lead(
-        self, logits_LV: npt.NDArray[np.float32], allowed_LV: Mask, nearness_L: Floats
-    ) -> tuple[npt.NDArray[np.float32], Mask]:
-        """Logits and mask of the first field, changed where a piece is to be led to its end or held from it."""
-        near = nearness_L.max() > 0
-        if self.length.held:
-            allowed_LV = allowed_LV & ~(self.ending_V & (nearness_L < 0)[:, None] if near else self.ending_V)
-        if not near:
-            return logits_LV, allowed_LV
-        lean_L = LEANING * np.clip(nearness_L, 0, 1).astype(np.float32)
-        return logits_LV + self.ending_V * lean_L[:, None], allowed_LV
+    def put(
+        self, f: int, rows_LF: Rows, logits_LV: npt.NDArray[np.float32], allowed_LV: Mask, draws_LF: Floats,
+        lanes: Flags | slice,
+    ) -> tuple[Floats, Floats]:  # fmt: skip
+        """Write a field's choices into the rows of these lanes; what they cost and what masks took, shape (L,)."""
+        ids_L, nats_L, removed_L, worst = choose_ids(logits_LV, allowed_LV, draws_LF[:, f], *self.controls[f])
+        if worst < 0:
+            check(ids_L[lanes])
+        rows_LF[lanes, f] = ids_L[lanes]
+        return (nats_L, removed_L) if isinstance(lanes, slice) else (nats_L * lanes, removed_L * lanes)
+
+    def end_nats(self, logits_LV: npt.NDArray[np.float32], allowed_LV: Mask, near_L: Flags) -> Floats:
+        """What an end before the next row would cost the lanes that are near theirs, shape (L,); elsewhere infinite."""
+        end_L = np.full(len(near_L), np.inf)
+        for lane in np.flatnonzero(near_L & (allowed_LV & self.ending_V).any(axis=1)) if near_L.any() else ():
+            logits_V = logits_LV[lane].astype(np.float64)
+            end_L[lane] = np.logaddexp.reduce(logits_V) - logits_V[self.ending_V].max()
+        return end_L
 
 
-def nats_of(logits_LV: npt.NDArray[np.float32], ids_L: Integers) -> Floats:
-    """What each lane's id costs under these logits, shape (L,)."""
-    logits_LV = logits_LV.astype(np.float64)
-    return np.logaddexp.reduce(logits_LV, axis=1) - logits_LV[np.arange(len(ids_L)), ids_L]
-
-
-def check(ids_L: Integers, open_L: Flags) -> None:
+def check(ids_L: Integers) -> None:
     """What stands where no id could be chosen raises `CadenzaError`."""
-    worst = int(ids_L[open_L].min(initial=0))
+    worst = int(ids_L.min(initial=0))
     if worst == NO_NUMBER:
         raise CadenzaError(NO_NUMBERS)
     if worst < 0:
