@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from cadenza import engine
+from cadenza.ending import Length
 from cadenza.engine.kernels import Floats, floats
 from cadenza.engine.matrices import Room, linear
 from cadenza.engine.packing import Packing, Weights
@@ -28,7 +29,7 @@ from cadenza.notes import TimeBase
 from cadenza.phrases.loops import Loops
 from cadenza.phrases.novelty import Novelty
 from cadenza.presets import build
-from cadenza.sample import Length, Reader, sample
+from cadenza.sample import Reader, sample
 from cadenza.settings import INNOCENT, SampleSettings
 from cadenza.tokens import Rule, Ruled
 from cadenza.tokens.note_rows import NoteRows

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from cadenza import engine
+from cadenza.ending import Length, Step
 from cadenza.models import MODELS, build
 from cadenza.notes import TimeBase
-from cadenza.sample import Length, Reader, Step, sample
+from cadenza.sample import Reader, sample
 from cadenza.settings import ModelSettings, SampleSettings
 from cadenza.tokens import Grammar, Representation, Rows, Unmasked, representation
 from strict import Invalid, Note, Row, read_note_rows, read_study_events

@@ -29,6 +29,7 @@ READING_ORDER = (
     "models",
     "likelihood",
     "train",
+    "ending",
     "sample",
     "evaluate",
     "phrases",

@@ -120,7 +120,9 @@ def test_notes_are_streamed_as_the_file_has_them(cadenza: Cadenza, model: Path, 
         (["--min-p", "1"], "min_p"),
         (["--again", "PROMPT"], "not the record of a piece"),
         (["--again", "missing.json"], "cannot read this record"),
-        (["--again", "PROMPT", "--seed", "1", "-n", "2"], "leave out --count, --seed, or leave out --again"),
+        (["--again", "PROMPT", "--top-k", "pitch=3"], "leave out --top-k"),
+        (["--stream", "--best-of", "3"], "leave out --best-of"),
+        (["--again", "PROMPT", "--seed", "1", "-n", "2"], "leave out --count, --seed"),
     ],
 )
 def test_what_cannot_be_asked_for_is_one_sentence(
@@ -192,3 +194,68 @@ def test_the_score_is_the_mean_rank_and_the_best_come_first() -> None:
     assert found["score"].tolist() == [0.0, 1.0, 0.5]
     assert best(found, 2) == [1, 2]
     assert ranks(np.array([4.0])).tolist() == [1.0]
+
+
+# Prompts, lengths and records that were once got wrong
+
+
+@pytest.mark.parametrize("kind", sorted(FACTS))
+def test_a_long_prompt_is_gone_on_from(cadenza: Cadenza, tmp_path: Path, kind: str) -> None:
+    """The last stretch is one of what remains, so no piece ends with the prompt."""
+    prompt = tmp_path / "prompt.mid"
+    prompt.write_bytes(midi.to_bytes(Notes.of(np.arange(90) * 30, [60, 64, 67] * 30, [25] * 90, [80] * 90)))
+    asked = ["generate", saved(tmp_path, kind), "--prompt", prompt, "-n", "8", "--seed", "1", "--formats", "mid"]
+    code, _, error = cadenza(*asked, "--notes", "110", "--out", tmp_path / "pieces")
+    assert code == 0, error
+    assert len(list((tmp_path / "pieces").glob("*.mid"))) == 8
+    for path in (tmp_path / "pieces").glob("*.mid"):
+        assert 90 < len(midi.read(path)) <= 110
+
+
+def test_no_notes_and_no_bars_are_no_length(cadenza: Cadenza, model: Path, tmp_path: Path) -> None:
+    lengths = ["--notes", "0", "--bars", "0"]
+    assert cadenza("generate", model, *lengths, "--seed", "1", "--formats", "mid", "--out", tmp_path)[0] == 0
+    assert midi.read(tmp_path / "seed1-01.mid").length_seconds <= 60
+
+
+def test_a_record_of_another_piece_is_not_replaced_and_the_same_piece_adds_a_format(
+    cadenza: Cadenza, model: Path, tmp_path: Path
+) -> None:
+    one = ["--seed", "5", "--seconds", "10", "--out", tmp_path / "out"]
+    assert cadenza("generate", model, *one, "--formats", "mid")[0] == 0
+    assert cadenza("generate", model, *one, "--formats", "svg")[0] == 0
+    assert json.loads((tmp_path / "out/seed5-01.json").read_text())["formats"] == ["mid", "svg"]
+    other = saved(tmp_path, "performances", seed=4)
+    code, _, error = cadenza("generate", other, *one, "--formats", "png")
+    assert code == 2
+    assert "the record of another piece; pass --force" in error
+    assert not (tmp_path / "out/seed5-01.png").exists()
+    assert cadenza("generate", other, *one, "--formats", "png", "--force")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("prompt", "tempo"), 0), (("prompt", "pitch"), None), (("prompt", "onset"), "abc"), (("prompt", "meter"), [4]),
+        (("prompt",), [1]), (("origin", "seed"), 1.5), (("origin", "item"), -1), (("origin", "sample", "top_p"), 2),
+        (("scores",), {"score": float("nan")}), (("formats",), ["doc"]), (("prompt", "pitch"), [60]),
+        (("prompt", "velocity"), [80, 80, 80, 90]),
+    ],
+)  # fmt: skip
+def test_an_altered_record_is_one_sentence(
+    cadenza: Cadenza, model: Path, prompt: Path, tmp_path: Path, place: tuple[str, ...], value: object
+) -> None:
+    cadenza(
+        "generate", model, "--seed", "5", "--seconds", "9", "--prompt", prompt, "--formats", "mid", "--out", tmp_path
+    )
+    path = tmp_path / "seed5-01.json"
+    record = json.loads(path.read_text())
+    inner = record
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    path.write_text(json.dumps(record))
+    code, _, error = cadenza("generate", "--again", path, "--out", tmp_path / "again")
+    assert code == 2, error
+    assert len(error.strip().splitlines()) == 1
+    assert "Traceback" not in error

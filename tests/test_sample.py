@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from cadenza.batches import Tables
+from cadenza.ending import CLOSING, Length, Step
 from cadenza.engine import reader
 from cadenza.errors import CadenzaError
 from cadenza.likelihood import score
 from cadenza.models import MODELS, Model, build
 from cadenza.models.reader import ModelReader
 from cadenza.notes import Notes, TimeBase
-from cadenza.sample import CLOSING, Length, Reader, Step, sample
+from cadenza.sample import Reader, sample
 from cadenza.settings import ModelSettings, SampleSettings
 from cadenza.tokens import REPRESENTATIONS, Representation, Rows, Unmasked, representation
 

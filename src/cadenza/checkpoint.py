@@ -241,7 +241,7 @@ def from_header(path: Path, header: Mapping[str, Any], weights: dict[str, npt.ND
         check_opening(facts.opening, written.sizes)
         check_weights(weights, settings, written)
         sampling = SampleSettings.model_validate(header.get("sampling", {}))
-        if not set(sampling.by_field) <= set(written.fields):
+        if not set(sampling.fields_named) <= set(written.fields):
             raise ValueError("impossible sampling")
         return Checkpoint(
             weights,

@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -78,12 +78,13 @@ def show(records: Iterator[Any], to_errors: bool = False) -> None:
     terminal.show(records, terminal.errors if to_errors else terminal.console)
 
 
-def refuse(again: Path, sample: dict[str, Any], **given: object) -> None:
-    """Options beside `--again` that would make another piece raise `CadenzaError`."""
-    named = [*sample, *(name for name, value in given.items() if value)]
-    if named:
-        options = ", ".join(f"--{name.replace('_', '-')}" for name in named)
-        raise CadenzaError(f"{again} says how its piece is made; leave out {options}, or leave out --again.")
+def refuse(reason: str, options: Mapping[str, object]) -> None:
+    """Options, by name, that were given and make no sense raise `CadenzaError`."""
+    given = ", ".join(
+        f"--{name.replace('_', '-')}" for name, value in options.items() if value not in (None, "", False)
+    )
+    if given:
+        raise CadenzaError(f"{reason}; leave out {given}.")
 
 
 @app.command()
@@ -255,39 +256,42 @@ def generate(
     out: Annotated[Path, typer.Option("--out", help="Folder for the pieces.")] = Path("pieces"),
     soundfont: SoundfontOption = "",
     force: ForceOption = False,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, mps or auto.")] = "cpu",
+    device: Annotated[str | None, typer.Option("--device", help="cpu (unless given), cuda, mps or auto.")] = None,
 ) -> None:
     """Improvise new pieces with a trained model, as `tune` found best unless an option says otherwise."""
     from cadenza import load
     from cadenza.runs import generation, provenance
 
-    given: dict[str, Any] = {
-        "seconds": seconds,
-        "notes": notes,
-        "bars": bars,
-        "ending": ending,
-        "instrument": instrument,
-    }
     controls = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
-    given |= {"repeats": repeats, "novel": novel_notes or (INNOCENT if novel else None)}
-    sample = {key: value for key, value in given.items() if value is not None}
-    for control, text in controls.items():
-        sample |= parse_control(control, text) if text is not None else {}
-    settings = validate({"sample": sample | {"count": count}, "audio": {"soundfont": soundfont}})
-    place = generation.Place(out, formats, not force, settings.audio)
+    sample: dict[str, Any] = {
+        "seconds": seconds, "notes": notes, "bars": bars, "ending": ending, "instrument": instrument,
+        "repeats": repeats, "novel": novel_notes or (INNOCENT if novel else None),
+    }  # fmt: skip
+    writing = {"best_of": best_of > 1, "formats": formats, "soundfont": soundfont, "force": force}
     if again is not None:
-        refuse(again, sample, count=count > 1, seed=seed is not None, prompt=prompt, stream=stream, best_of=best_of > 1)
+        others = {"count": count > 1, "seed": seed is not None, "prompt": prompt, "stream": stream}
+        chosen = {"best_of": best_of > 1, "soundfont": soundfont}
+        refuse("--again says how its piece is made", controls | sample | others | chosen)
         known = provenance.read_record(again)
-        where = model or Path(known["model"])
-        show(generation.again(again, known, load(where, known["device"]), where, place))
-    elif model is None:
+        where = model or Path(known.model)
+        place = generation.Place(out, formats, not force, known.audio)
+        show(generation.again(again, known, load(where, device or known.device), where, place))
+        return
+    if model is None:
         raise CadenzaError(
             "Which model is to improvise? Give a run folder or a model file: cadenza generate runs/demo."
         )
+    given = {key: value for key, value in sample.items() if value is not None}
+    for control, text in controls.items():
+        given |= parse_control(control, text) if text is not None else {}
+    settings = validate({"sample": given | {"count": count}, "audio": {"soundfont": soundfont}})
+    seed = secrets.randbelow(1_000_000) if seed is None else seed
+    asked = generation.Asked(load(model, device or "cpu"), model, settings, seed, prompt)
+    if stream:
+        refuse("--stream writes no file and chooses none", writing)
+        show(generation.stream(asked), to_errors=True)
     else:
-        seed = secrets.randbelow(1_000_000) if seed is None else seed
-        asked = generation.Asked(load(model, device), model, settings, seed, prompt)
-        show(generation.stream(asked) if stream else generation.generate(asked, place, best_of), to_errors=stream)
+        show(generation.generate(asked, generation.Place(out, formats, not force, settings.audio), best_of))
 
 
 @app.command()

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cadenza import export, midi
-from cadenza.checkpoint import Checkpoint, load_checkpoint
+from cadenza.checkpoint import Checkpoint, Facts, load_checkpoint
+from cadenza.ending import Length, Step
 from cadenza.errors import CadenzaError
 from cadenza.instruments import INSTRUMENTS
 from cadenza.notes import Header, Notes, concatenate, from_first_onset, one_at_a_time, pitch_name, shift_time
@@ -23,7 +24,7 @@ from cadenza.phrases.loops import Loops
 from cadenza.phrases.novelty import Novelty
 from cadenza.playability import Player
 from cadenza.records import Progress, outcome
-from cadenza.sample import Length, Step, sample
+from cadenza.sample import sample
 from cadenza.settings import LENGTHS, LONGEST, AudioSettings, SampleSettings, validate
 from cadenza.tokens import Grammar, Rows, Rule, Ruled, Unmasked
 
@@ -42,6 +43,11 @@ class Piece(NamedTuple):
     nats: float
     removed: float
     origin: dict[str, Any]
+
+    @property
+    def own(self) -> Rows:
+        """The rows that the model made."""
+        return self.rows[len(self.rows) - self.made :]
 
 
 @dataclass(frozen=True)
@@ -101,7 +107,7 @@ class Improviser(Checkpoint):
             asked["by_field"] = own["by_field"] | asked.get("by_field", {})
         elif "temperature" in asked:
             own.pop("by_field", None)
-        if set(LENGTHS) & set(asked):
+        if any(asked.get(key) for key in LENGTHS):
             asked = {"ending": "held", "seconds": LONGEST} | asked
         return SampleSettings.model_validate(own | asked)
 
@@ -120,7 +126,7 @@ class Improviser(Checkpoint):
         """All that is decided before the first row; a prompt or a length that is impossible raises `CadenzaError`."""
         tokens = self.representation
         header = Header("", self.facts.base, prompt.header.tempo if prompt else self.facts.tempo, self.facts.meter)
-        limit = min(round(settings.seconds / header.step_seconds), self.steps_of(settings.bars))
+        limit = min(round(settings.seconds / header.step_seconds), steps_of(settings.bars, self.facts))
         begun, late = self.opening, 0
         if prompt is not None:
             self.check_prompt(prompt, limit, settings)
@@ -134,15 +140,6 @@ class Improviser(Checkpoint):
         )
         length = Length(limit - late, settings.notes or math.inf, settings.ending != "cut", settings.ending == "held")
         return Plan(settings, seed, prompt, header, begun, late, length, grammar)
-
-    def steps_of(self, bars: int) -> float:
-        """How many steps so many bars of the usual metre last; 0 bars have no end."""
-        if not bars:
-            return math.inf
-        if self.facts.unit != "beats" or self.facts.meter is None:
-            raise CadenzaError("This model has learned performances, which have no bars; give --seconds or --notes.")
-        beats, kind = self.facts.meter
-        return bars * self.facts.base.steps * 4 * beats // kind
 
     def improvise(self, plan: Plan, items: Sequence[int]) -> Iterator[Step]:
         """The rows of these items as they are made, those of the beginning left out."""
@@ -166,7 +163,10 @@ class Improviser(Checkpoint):
         return [self.finish(plan, item, steps) for item, steps in made.items()]
 
     def as_made(self, plan: Plan, items: Sequence[int]) -> Iterator[tuple[int, Notes]]:
-        """Notes of each item (one or more) as soon as a row has brought them; the finished piece may end some sooner."""
+        """Notes of each item (one or more) as soon as a row has brought them; those of the last stretch come together.
+
+        The finished piece may end some sooner. The whole piece is looked at for each row: fit for minutes, not hours.
+        """
         rows = {item: list(plan.begun) for item in items}
         known = {item: plan.prompt or self.notes_of(plan, plan.begun)[:0] for item in items}
         for step in self.improvise(plan, items):
@@ -257,6 +257,23 @@ class Improviser(Checkpoint):
             prompt.onset + prompt.duration > continuation.onset[:, None]
         )
         return concatenate([prompt, continuation[~sounding.any(axis=1)]])
+
+
+def steps_of(bars: int, facts: Facts) -> float:
+    """How many steps so many bars of the usual metre last; 0 bars have no end. Music without bars raises `CadenzaError`."""
+    if not bars:
+        return math.inf
+    if facts.unit != "beats" or facts.meter is None:
+        raise CadenzaError("This model has learned performances, which have no bars; give --seconds or --notes.")
+    beats, kind = facts.meter
+    return bars * facts.base.steps * 4 * beats // kind
+
+
+def check_sampling(settings: SampleSettings, facts: Facts) -> None:
+    """What no model of such music can be asked for raises `CadenzaError`."""
+    steps_of(settings.bars, facts)
+    if settings.instrument in INSTRUMENTS:
+        check_range(settings.instrument, facts.lowest, facts.highest, Notes.of([], [], [], []))
 
 
 def check_range(name: str, lowest: int, highest: int, given: Notes) -> None:

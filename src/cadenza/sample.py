@@ -3,9 +3,6 @@
 Music is known here only through the grammar's masks. Item k of a seed is the same piece whatever other items there are:
 each has its own random stream, and no lane of a reader depends on another.
 
-A piece is over by the model's own END, or it is led there: rows of the last `CLOSING` of the length that was asked for are
-held back until it is reached, and END is written where the model found it likeliest.
-
 Shapes: L lanes, F fields, V ids.
 """
 
@@ -14,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from cadenza.ending import Closing, Flags, Floats, Integers, Length, Made, Step
 from cadenza.engine.choice import NO_NUMBER, NO_NUMBERS, choose_ids
 from cadenza.errors import CadenzaError
 from cadenza.settings import SampleSettings, nearest
@@ -27,51 +25,8 @@ from cadenza.tokens.contract import Mask
 
 DRAWN = 256
 """Rows for which numbers are drawn at once."""
-CLOSING = 0.2
-"""The share of a piece in which its end is looked for."""
-
-Integers = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-
-
-class Made(NamedTuple):
-    """The next row of each lane, shape (L, F), its nats and what masks took of it, and what an end in its place would cost."""
-
-    rows: Rows
-    nats_L: Floats
-    removed_L: Floats
-    end_L: Floats
-
-
 NOWHERE, ALL = np.zeros(0), slice(None)
-
-
-class Step(NamedTuple):
-    """A row of an item, its nats under the model as it is, and the probability that masks took, added up over its ids."""
-
-    item: int
-    row: Rows
-    nats: float
-    removed: float
-
-
-@dataclass(frozen=True)
-class Length:
-    """No note begins at `steps` or after, and there are at most so many `notes`.
-
-    `led` pieces are ended in their last stretch; one that is `held` has no end before.
-    """
-
-    steps: float = np.inf
-    notes: float = np.inf
-    led: bool = True
-    held: bool = False
-
-    def near(self, clock_L: Integers, notes_L: Integers) -> Flags:
-        """Whether the last stretch has begun, shape (L,)."""
-        near_L = clock_L >= (1 - CLOSING) * self.steps
-        return near_L | (notes_L >= (1 - CLOSING) * self.notes) if self.notes < np.inf else near_L
+"""No place to end; all lanes."""
 
 
 class Reader(Protocol):
@@ -133,11 +88,12 @@ def improvise(chooser: Chooser, items: Integers, seed: int, prompt: Rows) -> Ite
         clock_L, notes_L = clock_L + tokens.steps(rows_LF), notes_L + tokens.begins_note(rows_LF)
         place = grammar.advance(place, rows_LF)
         reader.read(lanes, rows_LF, tokens.context_at(clock_L))
-    closing = Closing(chooser.end_row)
+    closing = Closing(length, chooser.end_row, int(clock_L[0]), int(notes_L[0]))
+    led = length.led and bool(chooser.ending_V.any())
     for _ in range(chooser.settings.rows - len(prompt)):
-        near_L = length.near(clock_L, notes_L) if length.led else None
+        near_L = closing.near(clock_L, notes_L) if led else None
         made = chooser.rows(place, draws.next(lanes), near_L)
-        rows_LF = made.rows
+        rows_LF = made.rows_LF
         clock_L, notes_L = clock_L + tokens.steps(rows_LF), notes_L + tokens.begins_note(rows_LF)
         inside_L, ended_L = (clock_L < length.steps) & (notes_L <= length.notes), grammar.ends(rows_LF)
         stay_L = inside_L & ~ended_L
@@ -151,39 +107,6 @@ def improvise(chooser: Chooser, items: Integers, seed: int, prompt: Rows) -> Ite
             return
         reader.read(lanes, rows_LF, tokens.context_at(clock_L))
     yield from closing.leave(items[lanes], np.zeros(len(lanes), dtype=bool))
-
-
-class Closing:
-    """The rows of every item's last stretch, and where in it an end would cost the model least."""
-
-    def __init__(self, end_row: Rows) -> None:
-        self.end_row = end_row
-        self.held: dict[int, list[Step]] = {}
-        self.best: dict[int, tuple[float, int]] = {}
-
-    def steps(self, items_L: Integers, made: Made, inside_L: Flags, near_L: Flags | None) -> Iterator[Step]:
-        """The steps that are not held back; the others are."""
-        near = [False] * len(items_L) if near_L is None else near_L.tolist()
-        columns = items_L.tolist(), made.rows, made.nats_L.tolist(), made.removed_L.tolist()
-        for lane, (step, inside) in enumerate(zip(zip(*columns, strict=True), inside_L.tolist(), strict=True)):
-            if near[lane]:
-                held = self.held.setdefault(step[0], [])
-                end = float(made.end_L[lane])
-                self.best[step[0]] = min(self.best.get(step[0], (end, len(held))), (end, len(held)))
-                held += [Step(*step)] if inside else []
-            elif inside:
-                yield Step(*step)
-
-    def leave(self, items_L: Integers, ended_L: Flags) -> Iterator[Step]:
-        """What was held back of items that are over: whole if they ended by themselves, else up to their best end."""
-        for item, ended in zip(items_L.tolist(), ended_L.tolist(), strict=True):
-            held = self.held.pop(item, [])
-            nats, place = self.best.pop(item, (np.inf, 0))
-            if ended or nats == np.inf:
-                yield from held
-            else:
-                yield from held[:place]
-                yield Step(item, self.end_row, nats, 0.0)
 
 
 def kept(place: Any, stay_L: Flags) -> Any:
@@ -242,7 +165,7 @@ class Chooser:
         return row
 
     def rows(self, place: Any, draws_LF: Floats, near_L: Flags | None) -> Made:
-        """The next row of each lane; a held piece may end where it is `near`, all may where there are no flags."""
+        """The next row of each lane. A held piece may end where it is `near`; without flags nothing is held or led."""
         rows_LF, end_L = np.repeat(self.blank_1F, len(draws_LF), axis=0), NOWHERE
         logits_LV, allowed_LV = self.reader.logits(0, rows_LF), self.grammar.allowed(place, 0, rows_LF)
         if near_L is not None:

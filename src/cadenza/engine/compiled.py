@@ -87,8 +87,9 @@ class CompiledReader:
         if self.pool is None or count <= FEW:
             part(self.held[0], slice(0, count))
             return
-        bounds = np.linspace(0, count, self.threads + 1).round().astype(int).tolist()
-        list(self.pool.map(part, self.held, [slice(*pair) for pair in pairwise(bounds)]))
+        parts = min(self.threads, -(-count // FEW))
+        bounds = np.linspace(0, count, parts + 1).round().astype(int).tolist()
+        list(self.pool.map(part, self.held[:parts], [slice(*pair) for pair in pairwise(bounds)]))
 
 
 def embedding(weights: Weights, sizes: Sequence[int], pitches: Sequence[int], inside: int) -> Embedding:

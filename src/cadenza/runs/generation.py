@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from cadenza import export
 from cadenza.errors import CadenzaError
@@ -13,7 +12,7 @@ from cadenza.improviser import Improviser, Piece
 from cadenza.notes import Notes
 from cadenza.records import NoteMade, Progress, Record, Said, counted
 from cadenza.runs.controls import origins_in_words
-from cadenza.runs.provenance import bits_per_note, prompt_of, record_of
+from cadenza.runs.provenance import PieceRecord, bits_per_note, formats_there, record_of
 from cadenza.sample import check_fields
 from cadenza.settings import AudioSettings, SampleSettings, Settings
 from cadenza.tokens.contract import in_words
@@ -59,17 +58,19 @@ def generate(asked: Asked, place: Place, best_of: int) -> Iterator[Record]:
     sampling, prompt = yield from ready(asked)
     items = range(sampling.count * best_of)
     pieces = yield from improviser.stream(sampling, items, asked.seed, prompt)
-    sounding = [piece for piece in pieces if len(piece.notes)]
+    sounding = [piece for piece in pieces if improviser.representation.note_count(piece.own)]
     if left_out := len(pieces) - len(sounding):
+        are = "is" if left_out == 1 else "are"
         yield Said(
-            f"{counted(left_out, 'piece')} ended before the first note and {'is' if left_out == 1 else 'are'} left out."
+            f"{counted(left_out, 'piece')} ended before the first note of {'its' if left_out == 1 else 'their'} own and {are} left out."
         )
     if best_of == 1 or not sounding:
         chosen: list[tuple[Piece, dict[str, float]]] = [(piece, {}) for piece in sounding]
     else:
         chosen = yield from best_pieces(improviser, sounding, sampling.count)
     for piece, scores in chosen:
-        yield from write(asked, piece, prompt, scores, kinds, place)
+        stem = place.folder / f"seed{asked.seed}-{piece.item + 1:02d}"
+        yield from write(asked, piece, prompt, scores, kinds, place, stem)
 
 
 def ready(asked: Asked) -> Generator[Record, None, tuple[SampleSettings, Notes | None]]:
@@ -114,38 +115,40 @@ def best_pieces(
 
 
 def write(
-    asked: Asked, piece: Piece, prompt: Notes | None, scores: dict[str, float], kinds: Sequence[str], place: Place
-) -> Iterator[Said]:
-    """A piece in every format, then its record."""
-    stem = place.folder / f"seed{asked.seed}-{piece.item + 1:02d}"
-    program, notes = asked.improviser.program(piece.origin["sample"]["instrument"]), piece.notes
-    for path in export.piece(
-        notes, stem, kinds, program, place.audio, 0 if prompt is None else len(prompt), place.keep
-    ):
-        yield Said(f"Wrote {path} ({counted(len(notes), 'note')}, {notes.length_seconds:.1f} s)")
-    record = record_of(asked.improviser, piece, asked.model, prompt, kinds, scores)
-    export.write(stem.with_name(f"{stem.name}.json"), record)
+    asked: Asked, piece: Piece, prompt: Notes | None, scores: dict[str, float], kinds: Sequence[str],
+    place: Place, stem: Path,
+) -> Iterator[Said]:  # fmt: skip
+    """A piece in every format, then its record, which keeps the formats that were there."""
+    improviser, notes, path = asked.improviser, piece.notes, stem.with_name(f"{stem.name}.json")
+    there = formats_there(path, piece) if place.keep else []
+    program, begun = improviser.program(piece.origin["sample"]["instrument"]), 0 if prompt is None else len(prompt)
+    for written in export.piece(notes, stem, kinds, program, place.audio, begun, place.keep):
+        yield Said(f"Wrote {written} ({counted(len(notes), 'note')}, {notes.length_seconds:.1f} s)")
+    formats = dict.fromkeys([*there, *kinds])
+    record = record_of(improviser, piece, asked.model, prompt, place.audio, formats, scores)
+    export.write(path, record.json_bytes())
 
 
-def again(record: Path, known: dict[str, Any], improviser: Improviser, model: Path, place: Place) -> Iterator[Record]:
-    """Make the piece of a record, read from this path, once more; another model than its own raises `CadenzaError`."""
-    origin = known["origin"]
-    asked = Asked(improviser, model, Settings(), origin["seed"], None)
-    kinds = replace(place, formats=place.formats or ",".join(known["formats"])).kinds
-    if improviser.weights_sha256 != origin["model_sha256"]:
+def again(path: Path, known: PieceRecord, improviser: Improviser, model: Path, place: Place) -> Iterator[Record]:
+    """Make the piece of a record, read from `path`, once more; another model, or an altered record, raises `CadenzaError`."""
+    origin, place = known.origin, replace(place, formats=place.formats or ",".join(known.formats), audio=known.audio)
+    if improviser.weights_sha256 != origin.model_sha256:
         raise CadenzaError(
-            f"{record}: made by another model ({origin['model_sha256'][:12]}…) than {model} ({improviser.weights_sha256[:12]}…); give the model that made it: cadenza generate MODEL --again {record.name}."
+            f"{path}: made by another model ({origin.model_sha256[:12]}…) than {model} ({improviser.weights_sha256[:12]}…); give the model that made it: cadenza generate MODEL --again {path.name}."
         )
-    prompt = prompt_of(known, improviser)
-    settings = SampleSettings.model_validate(origin["sample"])
-    [piece] = yield from improviser.stream(settings, [origin["item"]], asked.seed, prompt)
-    if piece.origin != origin:
-        yield Said(f"{record}: made by {origin['made_by']}, this is {piece.origin['made_by']}; the piece may differ.")
-    yield from write(asked, piece, prompt, known["scores"], kinds, place)
+    kinds = place.kinds
+    prompt = known.prompt.notes(improviser) if known.prompt else None
+    asked = Asked(improviser, model, Settings(), origin.seed, None)
+    [piece] = yield from improviser.stream(origin.sample, [origin.item], origin.seed, prompt)
+    if piece.origin["made_by"] != origin.made_by:
+        yield Said(f"{path}: made by {origin.made_by}, this is {piece.origin['made_by']}; the piece may differ.")
+    elif piece.origin != origin.as_dict():
+        raise CadenzaError(f"{path}: its prompt or its settings were altered; give the record as it was written.")
+    yield from write(asked, piece, prompt, known.scores, kinds, place, place.folder / path.stem)
 
 
 def stream(asked: Asked) -> Iterator[Record]:
-    """Every note as soon as it is there; no file is written."""
+    """Every note as soon as it is there, those of a piece's last stretch together; no file is written."""
     improviser = asked.improviser
     sampling, prompt = yield from ready(asked)
     plan = improviser.plan(sampling, asked.seed, prompt)

@@ -24,7 +24,7 @@ from cadenza.corpus.sources import Source, open_source
 from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
 from cadenza.corpus.works import interval_grams
 from cadenza.errors import CadenzaError
-from cadenza.improviser import Improviser, load_improviser
+from cadenza.improviser import Improviser, check_sampling, load_improviser
 from cadenza.models import device
 from cadenza.notes import pitch_name
 from cadenza.records import Record, Said, counted
@@ -71,6 +71,7 @@ def freeze(
     tables = Tables.of(rows)
     data = data_of(tables, tokens, corpus.kept, settings)
     facts = facts_of(corpus, tokens, data, settings, parent)
+    check_sampling(settings.sample, facts)
     yield from describe(corpus, facts, settings)
     yield from count_unknown(corpus, tokens)
     yield from warn(data, corpus.kept)

@@ -35,7 +35,10 @@ def improvise(run: Run) -> Iterator[Record]:
             stem = run.folder / SAMPLES / name
             for path in export.piece(notes, stem, KINDS, improviser.program(sample.instrument), settings.audio):
                 yield Said(f"Wrote {path}")
-            export.write(stem.with_name(f"{name}.json"), record_of(improviser, piece, run.folder, None, KINDS, {}))
+            export.write(
+                stem.with_name(f"{name}.json"),
+                record_of(improviser, piece, run.folder, None, settings.audio, KINDS, {}).json_bytes(),
+            )
             known = {
                 "name": name,
                 "title": title,
