@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +46,12 @@ def copy(run: Run, tmp_path: Path) -> Run:
 
 
 def with_pieces(monkeypatch: pytest.MonkeyPatch, pieces: list[Notes]) -> None:
-    """Let every model improvise these pieces, whatever it has learned."""
+    """Let every model improvise these pieces, whatever it has learned, and as many as there are of those asked for."""
 
-    def stream(*_: object) -> Any:
+    def stream(_: object, __: object, items: Sequence[int], *___: object) -> Any:
         yield from ()
-        return [Piece(item, notes, np.zeros((0, 4), np.int16), 0, 0.0, 0.0, {}) for item, notes in enumerate(pieces)]
+        nothing = np.zeros((0, 4), np.int16)
+        return [Piece(item, pieces[item], nothing, 0, 0.0, 0.0, {}) for item in items if item < len(pieces)]
 
     monkeypatch.setattr(Improviser, "stream", stream)
 

@@ -306,7 +306,7 @@ def test_commands_work_on_a_finished_run(finished: tuple[Run, list[str]], tmp_pa
     assert cadenza(*generate, "mid,wav,png", "--out", "a")[0] == 0
     assert cadenza(*generate, "mid", "--out", "b")[0] == 0
     assert sorted(path.name for path in (tmp_path / "a").iterdir()) == [
-        f"seed7-0{k}.{kind}" for k in (1, 2) for kind in ("mid", "png", "wav")
+        f"seed7-0{k}.{kind}" for k in (1, 2) for kind in ("json", "mid", "png", "wav")
     ]
     assert (tmp_path / "a/seed7-01.mid").read_bytes() == (tmp_path / "b/seed7-01.mid").read_bytes()
     assert cadenza("render", "a/seed7-01.mid", "a/seed7-02.mid", "--formats", "flac", "--out", "sound")[0] == 0
