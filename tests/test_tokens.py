@@ -428,6 +428,8 @@ def test_a_piece_that_begins_with_a_rest_can_go_on() -> None:
 class Only:
     """A rule that allows some ids of the first field and knows nothing of places."""
 
+    field = 0
+
     def __init__(self, *ids: int) -> None:
         self.ids = ids
 

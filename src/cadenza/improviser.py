@@ -135,9 +135,8 @@ class Improviser(Checkpoint):
         grammar = tokens.grammar(self.facts.lowest, self.facts.highest)
         if not settings.masks:
             grammar = Unmasked(grammar)
-        grammar = Ruled(
-            grammar, self.rules(settings, header, prompt or tokens.decode(begun, header)), self.wishes(settings)
-        )
+        rules, wishes = self.rules(settings, header, prompt or tokens.decode(begun, header)), self.wishes(settings)
+        grammar = Ruled(grammar, rules, wishes) if rules or wishes else grammar
         length = Length(limit - late, settings.notes or math.inf, settings.ending != "cut", settings.ending == "held")
         return Plan(settings, seed, prompt, header, begun, late, length, grammar)
 

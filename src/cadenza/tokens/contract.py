@@ -26,28 +26,38 @@ Variation = Callable[[Rows, np.random.Generator], Rows]
 
 
 class Rule(Protocol):
+    """What else may come next, beside a grammar and in its terms."""
+
+    @property
+    def field(self) -> int | None:
+        """The one field that it speaks of; None if there are several."""
+
+    def begin(self, lanes: int) -> Any:
+        """As in a grammar."""
+
+    def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask | None:
+        """As in a grammar, or None: all."""
+
+    def advance(self, place: Any, rows_LF: Rows) -> Any:
+        """As in a grammar."""
+
+
+class Grammar(Protocol):
     """What may come next in tables that are written side by side, L of them.
 
     A place says where each stands: an array with an entry for each, or a tuple of places.
     """
 
+    sizes: tuple[int, ...]
+
     def begin(self, lanes: int) -> Any:
         """The place of so many tables before their first row."""
 
-    def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask | None:
-        """The ids that `field` may take, given the earlier fields of its rows; shape (L, V), or None: all."""
+    def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask:
+        """The ids that `field` may take, given the earlier fields of its rows; shape (L, V)."""
 
     def advance(self, place: Any, rows_LF: Rows) -> Any:
         """The place after one more row of each."""
-
-
-class Grammar(Rule, Protocol):
-    """The rule that makes a table one of its representation."""
-
-    sizes: tuple[int, ...]
-
-    def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask:
-        """Like that of any rule, but always a mask."""
 
     def ends(self, rows: Rows) -> Mask:
         """Whether a piece is over with its row; rows (…, F) give (…)."""
@@ -200,23 +210,30 @@ class Ruled:
     """
 
     def __init__(self, grammar: Grammar, rules: Sequence[Rule] = (), wishes: Sequence[Rule] = ()) -> None:
-        self.grammar, self.rules, self.sizes = grammar, (grammar, *rules, *wishes), grammar.sizes
-        self.firm = 1 + len(rules)
+        self.grammar, self.rules, self.sizes = grammar, (*rules, *wishes), grammar.sizes
+        self.speaking = [
+            [
+                (place, rule, place > len(rules))
+                for place, rule in enumerate(self.rules, 1)
+                if rule.field in (None, field)
+            ]
+            for field in range(len(grammar.sizes))
+        ]
         self.ends, self.last_field = grammar.ends, grammar.last_field
 
     def begin(self, lanes: int) -> tuple[Any, ...]:
-        return tuple(rule.begin(lanes) for rule in self.rules)
+        return (self.grammar.begin(lanes), *[rule.begin(lanes) for rule in self.rules])
 
     def allowed(self, place: tuple[Any, ...], field: int, rows_LF: Rows) -> Mask:
         mask_LV = self.grammar.allowed(place[0], field, rows_LF)
-        for number, rule in enumerate(self.rules[1:], 1):
+        for number, rule, is_wish in self.speaking[field]:
             more_LV = rule.allowed(place[number], field, rows_LF)
             if more_LV is None:
                 continue
             both_LV = mask_LV & more_LV
-            wish = number >= self.firm
-            mask_LV = np.where(both_LV.any(axis=1, keepdims=True), both_LV, mask_LV) if wish else both_LV
+            mask_LV = np.where(both_LV.any(axis=1, keepdims=True), both_LV, mask_LV) if is_wish else both_LV
         return mask_LV
 
     def advance(self, place: tuple[Any, ...], rows_LF: Rows) -> tuple[Any, ...]:
-        return tuple(rule.advance(each, rows_LF) for rule, each in zip(self.rules, place, strict=True))
+        after = [rule.advance(place[number], rows_LF) for number, rule in enumerate(self.rules, 1)]
+        return (self.grammar.advance(place[0], rows_LF), *after)

@@ -62,6 +62,8 @@ def waits(player: Player, pitches: Mask, past: Past, clock: int, steps_V: Intege
 class PlayableRows:
     """For note rows; `shifts` and `durations` are the steps of the ids, those of REST and END in `shifts` too."""
 
+    field = None
+
     def __init__(self, player: Player, pitches: Mask, sizes: tuple[int, ...], shifts: Integers, durations: Integers):
         self.player, self.pitches, self.sizes = player, pitches, sizes
         self.shifts, self.durations, self.rest = shifts, durations, len(shifts) - 2
@@ -104,6 +106,8 @@ class PlayableEvents:
 
     A note lasts at least a step, so that no other begins with it.
     """
+
+    field = None
 
     def __init__(self, player: Player, pitches: Mask, kind: Integers, value: Integers) -> None:
         self.player, self.pitches, self.kind, self.value = player, pitches, kind, value
