@@ -48,6 +48,7 @@ TARGETS = {
         "ratio_single_vs_study": "at least 60",
         "ratio_single_vs_hf": "at least 50",
         "ratio_batch_vs_hf": "at least 10",
+        "share_of_roofline": "at least 0.5",
         "novel_single": "at most 0.1",
         "novel_batch64": "at most 0.1",
     },
