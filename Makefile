@@ -3,12 +3,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test benchmarks clean
+.PHONY: demo test benchmarks fresh clean
 
 demo: $(INSTALLED)
 	$(BIN)/cadenza demo
 
-test: $(INSTALLED)
+test: $(INSTALLED) fresh
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -23,6 +23,9 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt hatchling editables
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-build-isolation --editable '.[fiddle,dev]'
 	touch $@
+
+fresh:
+	find src -name "*.nb[ic]" -delete
 
 clean:
 	rm -rf .venv runs
