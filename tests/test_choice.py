@@ -15,7 +15,7 @@ from cadenza.engine.choice import choose_ids
 from cadenza.errors import CadenzaError
 from cadenza.sample import check
 
-TINY = 1e-12
+TINY = 1e-6
 """The share of probability by which rounding may move a border."""
 
 SMALLEST, LARGEST = float(np.finfo(np.float32).smallest_subnormal), float(np.finfo(np.float32).max)

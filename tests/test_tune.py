@@ -203,7 +203,7 @@ def test_wrong_options_of_tune_are_one_sentence(untuned: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("temperature", "words"), [("pich=1.1", "did you mean 'pitch'"), ("pitch=", "not a temperature")]
+    ("temperature", "words"), [("pich=1.1", "did you mean 'pitch'"), ("pitch=", "is no temperature")]
 )
 def test_wrong_temperatures_are_one_sentence_and_code_2(
     untuned: Run, cadenza: Any, temperature: str, words: str

@@ -33,7 +33,7 @@ def choose_ids(logits_LV, allowed_LV, draws_L, temperature, top_k, top_p, min_p)
     lanes, size = logits_LV.shape
     ids_L = np.empty(lanes, np.int64)
     nats_L, removed_L = np.zeros(lanes), np.zeros(lanes)
-    behind_V, weight_V, kept_V = np.empty(size), np.empty(size), np.empty(size, np.bool_)
+    ranked_V, behind_V, weight_V, kept_V = np.empty(size), np.empty(size), np.empty(size), np.empty(size, np.bool_)
     share_V, bits = np.empty(size, np.float32), np.empty(size, np.int32)
     for lane in range(lanes):
         best, largest = likeliest(logits_LV[lane], allowed_LV[lane])
@@ -52,11 +52,12 @@ def choose_ids(logits_LV, allowed_LV, draws_L, temperature, top_k, top_p, min_p)
             best_logit = np.float64(logits_LV[lane, best])
             for v in range(size):
                 kept_V[v] = allowed_LV[lane, v]
-                behind_V[v] = (logits_LV[lane, v] - best_logit) / temperature if kept_V[v] else -np.inf
+                ranked_V[v] = logits_LV[lane, v] if kept_V[v] else -np.inf
+                behind_V[v] = (ranked_V[v] - best_logit) / temperature
             powers(behind_V, share_V, bits)
             for v in range(size):
                 weight_V[v] = share_V[v] if behind_V[v] > SMALLEST else 0.0
-            cut(behind_V, weight_V, kept_V, best, top_k, top_p, min_p)
+            cut(ranked_V, weight_V, kept_V, best, top_k, top_p, min_p)
             ids_L[lane] = drawn(weight_V, kept_V, draws_L[lane])
         nats_L[lane] = largest - logits_LV[lane, ids_L[lane]] + math.log(whole)
     return Chosen(ids_L, nats_L, removed_L, ids_L.min())
@@ -84,11 +85,11 @@ def powers(behind_V, share_V, bits):
 
 
 @in_order
-def cut(behind_V, weight_V, kept_V, best, top_k, top_p, min_p):
+def cut(ranked_V, weight_V, kept_V, best, top_k, top_p, min_p):
     """Let go of the ids in the tail; the likeliest stays. Ranks are those of logits: weights that differ less are equal."""
     if 0 < top_k < len(weight_V) or top_p < 1:
         total, gathered = weight_V.sum(), 0.0
-        order = np.argsort(-behind_V, kind="mergesort")
+        order = np.argsort(-ranked_V, kind="mergesort")
         for rank in range(len(order)):
             if (top_k and rank >= top_k) or gathered >= top_p:
                 kept_V[order[rank]] = False
