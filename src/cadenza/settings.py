@@ -224,7 +224,7 @@ class SampleSettings(Section):
     bars: int = Field(0, ge=0, le=10_000, description="Length of a piece in music of beats, bars; 0 asks for none.")
     ending: Literal["free", "held", "cut"] = Field(
         "free",
-        description="How a piece ends: by itself, or near the length where that is likeliest (free); not before the last fifth (held); wherever it has come to (cut).",
+        description="How a piece ends: by itself, or near the length where that is likeliest (free); not before the last fifth (held, the default where a length is given); wherever it has come to (cut).",
     )
     repeats: int = Field(0, ge=0, description="A phrase is heard again so often at most; 0 is off, 4 ends loops.")
     phrase: int = Field(16, ge=2, le=1000, description="Notes of such a phrase.")
