@@ -21,7 +21,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cadenza.engine.kernels import in_order
-from cadenza.phrases.trail import PITCHES, Integers, Keys, PhraseRule, Trail, append, key_of, refuse_pitch, symbol_of
+from cadenza.phrases.trail import (
+    PITCHES,
+    Integers,
+    Keys,
+    PhraseRule,
+    Trail,
+    append,
+    begun,
+    key_of,
+    refuse_pitch,
+    symbol_of,
+)
 from cadenza.tokens import Representation, Rows
 from cadenza.tokens.contract import Mask
 
@@ -54,8 +65,7 @@ class Loops(PhraseRule):
         return clear_repeated(*trail, *memory, rows_LF, self.moves_V, self.repeats, self.ids_P, allowed_LV)
 
     def advance(self, place: Place, rows_LF: Rows) -> Place:
-        trail = place.trail
-        new = Trail(trail.pitch_L.copy(), trail.waited_L.copy(), trail.symbols_LN.copy())
+        new = place.trail.copied()
         memory = place.gap_L.copy(), place.keys_LM.copy(), place.intervals_LM.copy()
         sound(*new, *memory, rows_LF, self.moves_V, self.field, self.pitches_V)
         return Place(new, *memory)
@@ -96,8 +106,7 @@ def clear_repeated(
 def sound(pitch_L, waited_L, symbols_LN, gap_L, keys_LM, intervals_LM, rows_LF, moves_V, field, pitches_V):
     """Takes a row of each into the places."""
     for lane in range(len(rows_LF)):
-        waited_L[lane] += moves_V[rows_LF[lane, 0]]
-        last, pitch = pitch_L[lane], pitches_V[rows_LF[lane, field]]
+        last, pitch = pitch_L[lane], begun(lane, waited_L, rows_LF, moves_V, field, pitches_V)
         if pitch < 0:
             continue
         if last >= 0:

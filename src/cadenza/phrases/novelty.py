@@ -21,7 +21,18 @@ from cadenza.engine.kernels import in_order
 from cadenza.evaluate.matching import SEPARATOR
 from cadenza.evaluate.originality import LATEST, line, transitions
 from cadenza.notes import Notes
-from cadenza.phrases.trail import PITCHES, Integers, Keys, PhraseRule, Trail, append, key_of, refuse_pitch, symbol_of
+from cadenza.phrases.trail import (
+    PITCHES,
+    Integers,
+    Keys,
+    PhraseRule,
+    Trail,
+    append,
+    begun,
+    key_of,
+    refuse_pitch,
+    symbol_of,
+)
 from cadenza.tokens import Representation, Rows
 from cadenza.tokens.contract import Mask
 
@@ -41,7 +52,7 @@ class Novelty(PhraseRule):
         return clear_known(*place, rows_LF, self.moves_V, *self.known, self.ids_P, allowed_LV)
 
     def advance(self, place: Trail, rows_LF: Rows) -> Trail:
-        new = Trail(place.pitch_L.copy(), place.waited_L.copy(), place.symbols_LN.copy())
+        new = place.copied()
         sound(*new, rows_LF, self.moves_V, self.field, self.pitches_V)
         return new
 
@@ -88,8 +99,7 @@ def clear_known(pitch_L, waited_L, symbols_LN, rows_LF, moves_V, keys_K, interva
 def sound(pitch_L, waited_L, symbols_LN, rows_LF, moves_V, field, pitches_V):
     """Takes a row of each into the trails."""
     for lane in range(len(rows_LF)):
-        waited_L[lane] += moves_V[rows_LF[lane, 0]]
-        last, pitch = pitch_L[lane], pitches_V[rows_LF[lane, field]]
+        last, pitch = pitch_L[lane], begun(lane, waited_L, rows_LF, moves_V, field, pitches_V)
         if pitch < 0:
             continue
         if last >= 0:

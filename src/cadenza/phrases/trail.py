@@ -36,6 +36,10 @@ class Trail(NamedTuple):
     waited_L: Integers
     symbols_LN: Keys
 
+    def copied(self) -> Trail:
+        """A trail that can go on while this one stays."""
+        return Trail(self.pitch_L.copy(), self.waited_L.copy(), self.symbols_LN.copy())
+
 
 class PhraseRule(ABC):
     """A rule that says which pitches may begin a note, once it is known when the note begins."""
@@ -66,6 +70,13 @@ class PhraseRule(ABC):
     @abstractmethod
     def refuse(self, place: Any, rows_LF: Rows, allowed_LV: Mask) -> bool:
         """Clears the pitches that may not come now, and says whether there are any."""
+
+
+@in_order
+def begun(lane, waited_L, rows_LF, moves_V, field, pitches_V):
+    """Lets the time of a row pass in a lane; the pitch that begins with it (-1: none)."""
+    waited_L[lane] += moves_V[rows_LF[lane, 0]]
+    return pitches_V[rows_LF[lane, field]]
 
 
 @in_order
