@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +167,16 @@ def test_bars_are_those_of_the_usual_metre(cadenza: Cadenza, tmp_path: Path) -> 
     written = midi.read(tmp_path / "seed1-01.mid", unit="beats")
     assert written.onset[-1] < 8 * 3 * 24  # eight bars of six quavers
     assert written.header.time_base == TimeBase("beats", 24)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_notes_that_cannot_be_written_are_one_sentence(model: Path) -> None:
+    command = [sys.executable, "-m", "cadenza", "generate", str(model), "--stream", "--seed", "1"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "The notes cannot be written (No space left on device)" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 # The best of many

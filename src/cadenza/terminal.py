@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -55,7 +57,7 @@ class Shown:
                 bars_on_screen = self.bars.console.is_terminal and errors.is_terminal
                 (self.bars.console if bars_on_screen else errors).print(f"cadenza: {record}", markup=False)
             case NoteMade():
-                print(json.dumps(asdict(record)), flush=True)
+                emit(json.dumps(asdict(record)))
             case Doing(doing, done, total):
                 self.bar(doing, done, total, "")
             case Started():
@@ -80,6 +82,19 @@ class Shown:
         if doing not in self.tasks:
             self.tasks[doing] = self.bars.add_task(doing, total=total, text=text)
         self.bars.update(self.tasks[doing], completed=done, total=total, text=text)
+
+
+def emit(line: str) -> None:
+    """Put a line out at once; where it cannot be written, `CadenzaError`. A reader that has left is its own error."""
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried again
+        raise CadenzaError(
+            f"The notes cannot be written ({error.strerror}); free space or send them elsewhere."
+        ) from None
 
 
 def verdict(evaluation: Evaluation, figure: str) -> str:
