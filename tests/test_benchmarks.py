@@ -2,6 +2,7 @@
 
 import math
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -80,7 +81,9 @@ def test_points_of_evaluation_end_with_the_whole_time() -> None:
 
 def test_the_first_note_is_waited_for_and_no_longer() -> None:
     lines = """print('{"piece": 1}\\n{"piece": 1, "pitch": 67}', flush=True)"""
+    began = time.monotonic()
     first_note.wait_for_note([sys.executable, "-c", f"import time; {lines}; time.sleep(3600)"])
+    assert time.monotonic() - began < 600
 
 
 def test_a_stream_without_notes_is_no_result(capsys: pytest.CaptureFixture[str]) -> None:
