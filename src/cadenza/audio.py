@@ -1,6 +1,6 @@
 """Notes to sound: a steady loudness, a fade, and audio files as bytes.
 
-In: a symusic score. Out: float32 samples of shape (S, 2) in [-1, 1] at `sample_rate`. The sound begins with the first
+In: a symusic score. Out: float32 samples of shape (S, 2) in [-1, 1] at `RATE`. The sound begins with the first
 note. Loudness is integrated loudness in LUFS (ITU-R BS.1770-4), held back where peaks would clip.
 """
 
@@ -18,7 +18,7 @@ import symusic
 
 from cadenza.errors import CadenzaError
 from cadenza.settings import AudioSettings
-from cadenza.synthesizer import Samples, synthesize
+from cadenza.synthesizer import RATE, Samples, synthesize
 
 FORMATS = {"mp3": "MP3", "wav": "WAV", "flac": "FLAC", "ogg": "OGG"}
 TAIL_SECONDS = 1.5
@@ -35,14 +35,14 @@ def soundfont(settings: AudioSettings) -> Path:
         assert found is not None and found.submodule_search_locations
         path = Path(found.submodule_search_locations[0]) / "TimGM6mb.sf2"
     if not path.is_file():
-        raise CadenzaError(f"{path}: there is no such soundfont; give the path of an SF2 or SF3 file.")
+        raise CadenzaError(f"{path}: there is no such soundfont; give the path of an SF2 file.")
     try:
         with open(path, "rb") as file:
             begins = file.read(12)
     except OSError as error:
         raise CadenzaError(f"{path}: this soundfont cannot be read ({error.strerror}); give another.") from None
     if (begins[:4], begins[8:]) != (b"RIFF", b"sfbk"):
-        raise CadenzaError(f"{path}: not a soundfont; give an SF2 or SF3 file.")
+        raise CadenzaError(f"{path}: not a soundfont; give an SF2 file.")
     return path
 
 
@@ -59,7 +59,7 @@ def render(score: symusic.Score, settings: AudioSettings, name: str = "the piece
     tail = round(TAIL_SECONDS * score.ticks_per_quarter * qpm / 60)
     score.tracks[0].notes.append(symusic.Note(score.end() + tail, 1, 0, 0))  # silent: keeps the release
     try:
-        samples = synthesize(score, path, settings.sample_rate)
+        samples = synthesize(score, path)
     except CadenzaError as error:
         raise CadenzaError(f"{name}: {error}") from None
     return level(from_first_sound(samples), settings)
@@ -95,12 +95,12 @@ def level(samples: Samples, settings: AudioSettings) -> Samples:
 
     They are measured at that peak, since the meter takes music that is very quiet for silence.
     """
-    fade = min(len(samples), round(TAIL_SECONDS * settings.sample_rate))
+    fade = min(len(samples), round(TAIL_SECONDS * RATE))
     samples[len(samples) - fade :] *= np.cos(np.linspace(0, np.pi / 2, fade, dtype=np.float32))[:, None] ** 2
     if loudest := peak(samples):
         samples /= np.float32(loudest)
         samples *= np.float32(PEAK)
-        samples *= np.float32(min(1.0, 10 ** ((settings.loudness - loudness(samples, settings.sample_rate)) / 20)))
+        samples *= np.float32(min(1.0, 10 ** ((settings.loudness - loudness(samples)) / 20)))
     return samples
 
 
@@ -108,21 +108,21 @@ def peak(samples: Samples) -> float:
     return max(float(samples.max()), -float(samples.min())) if len(samples) else 0.0
 
 
-def loudness(samples: Samples, sample_rate: int) -> float:
+def loudness(samples: Samples) -> float:
     """Integrated loudness in LUFS; sound shorter than the meter's block is measured with silence behind it."""
     import pyloudnorm
 
-    meter = pyloudnorm.Meter(sample_rate)
-    missing = math.ceil(meter.block_size * sample_rate) - len(samples)
+    meter = pyloudnorm.Meter(RATE)
+    missing = math.ceil(meter.block_size * RATE) - len(samples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return float(meter.integrated_loudness(np.pad(samples, ((0, missing), (0, 0))) if missing > 0 else samples))
 
 
-def encode(samples: Samples, kind: str, settings: AudioSettings) -> bytes:
+def encode(samples: Samples, kind: str) -> bytes:
     """Samples as a file of one of `FORMATS`; written in blocks, since a long OGG in one call crashes."""
     out = io.BytesIO()
-    with soundfile.SoundFile(out, "w", settings.sample_rate, 2, format=FORMATS[kind]) as file:
+    with soundfile.SoundFile(out, "w", RATE, 2, format=FORMATS[kind]) as file:
         for first in range(0, len(samples), BLOCK):
             file.write(samples[first : first + BLOCK])
     return out.getvalue()

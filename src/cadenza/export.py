@@ -69,7 +69,7 @@ def piece(
 
             if samples is None:
                 samples = audio.render(midi.to_symusic(notes, program), settings, str(stem))
-            data = audio.encode(samples, kind, settings)
+            data = audio.encode(samples, kind)
         else:
             from cadenza import plot
 

@@ -276,10 +276,7 @@ BY_FIELD = {
 class AudioSettings(Section):
     """How notes become sound."""
 
-    soundfont: str = Field(
-        "", description="Path of an SF2 or SF3 file; empty takes the one that comes with pretty_midi."
-    )
-    sample_rate: int = Field(44_100, ge=8_000, le=96_000, description="Samples per second.")
+    soundfont: str = Field("", description="Path of an SF2 file; empty takes the one that comes with pretty_midi.")
     max_minutes: float = Field(60, gt=0, description="Longer music is not rendered, minutes.")
     loudness: float = Field(-18.0, ge=-60, le=-5, description="Integrated loudness, LUFS (ITU-R BS.1770).")
 

@@ -1,99 +1,72 @@
-"""A score to raw samples by symusic's synthesizer, kept in a process of its own.
+"""A score to raw samples by a SoundFont synthesizer (rustysynth, through midirenderer), in a process of its own.
 
-The synthesizer never returns from some high notes of some instruments (with TimGM6mb: pitches 102
-and 103 of the violin, 106 to 108 of a square lead), where a sample's loop becomes shorter than one
-frame. Rendering therefore runs in a worker with a time limit; where that is broken, the notes that
-hang by themselves are found and sound an octave lower. It also plays every note equally loud, so
-notes are rendered in classes of like velocity, each scaled by the square of its velocity, and then
-added. Only the sound is touched, never the music.
+The samples come in 16 bits, and the sum of many loud instruments would be cut off at the highest. So each track is
+rendered by itself, and the tracks are added here. It drops the softest notes, so these are a little louder here.
+A soundfont can hold anything: the process has a time limit.
 """
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import midirenderer
 import numpy as np
 import numpy.typing as npt
+import soundfile
 import symusic
 
-from cadenza.corpus.isolate import Casualty, isolated_map, run_alone
+from cadenza.corpus.isolate import Casualty, run_alone
 from cadenza.errors import CadenzaError
 
 Samples = npt.NDArray[np.float32]
-Task = tuple[symusic.Score, str, int]
+Task = tuple[symusic.Score, str]
 
-MARK_SECONDS = 0.01
-"""Cut from the end, where the mark would be heard."""
-CLASS = 8
-"""Velocities in a class."""
+RATE = 48_000
+"""Samples per second."""
+SOFTEST = 16
+"""Velocity below which some instruments are silent."""
 LIMIT_SECONDS, LIMIT_SHARE = 10.0, 0.5
-PROBE_SECONDS = 2.0
+"""What rendering may take: so long for each track, and this share of its length."""
 
 
-def synthesize(score: symusic.Score, soundfont: Path, sample_rate: int) -> Samples:
-    """Samples of shape (S, 2); a file that is no soundfont raises `CadenzaError`."""
-    seconds = LIMIT_SECONDS + LIMIT_SHARE * score.to("second").end()
-    result = run_alone(play, (score, str(soundfont), sample_rate), seconds)
-    if isinstance(result, Casualty):
-        lowered = lower_hanging(score, soundfont, sample_rate)
-        result = run_alone(play, (lowered, str(soundfont), sample_rate), seconds)
+def synthesize(score: symusic.Score, soundfont: Path) -> Samples:
+    """Samples of shape (S, 2) at `RATE`; what is no soundfont or cannot be rendered raises `CadenzaError`."""
+    seconds = len(score.tracks) * (LIMIT_SECONDS + LIMIT_SHARE * score.to("second").end())
+    result = run_alone(play, (score, str(soundfont)), seconds)
     if isinstance(result, Casualty):
         raise CadenzaError(f"The synthesizer did not finish within {seconds:.0f} s; try another --soundfont.")
-    if result is None:
-        raise CadenzaError(f"{soundfont}: not a soundfont; give an SF2 or SF3 file.")
+    if isinstance(result, str):
+        raise CadenzaError(result)
     return result
 
 
-def play(task: Task) -> Samples | None:
-    """Worker: the samples, or None where the soundfont is none."""
-    score, soundfont, sample_rate = task
-    try:
-        synthesizer = symusic.core.Synthesizer(soundfont, sample_rate, 0)
-    except RuntimeError:
-        return None
-    last = score.end()
+def play(task: Task) -> Samples | str:
+    """Worker: the sum of the tracks, or what is wrong."""
+    score, path = task
+    soundfont = Path(path).read_bytes()
     mixed = np.zeros((0, 2), dtype=np.float32)
-    for loudness in sorted({note.velocity // CLASS for track in score.tracks for note in track.notes if note.velocity}):
-        played = synthesizer.render(of_class(score, loudness, last), True).T * gain(loudness)
+    for number in range(len(score.tracks)):
+        try:
+            sound = midirenderer.render_wave_from(soundfont, alone(score, number).dumps_midi())
+        except RuntimeError as error:
+            if "SoundFont" in str(error):
+                return f"{path}: not a soundfont; give an SF2 file."
+            return f"the synthesizer cannot read this music ({error})."
+        played, _ = soundfile.read(io.BytesIO(sound), dtype="float32", always_2d=True)
         if len(played) > len(mixed):
-            mixed, played = np.ascontiguousarray(played, dtype=np.float32), mixed
+            mixed, played = played, mixed
         mixed[: len(played)] += played
-    return mixed[: max(0, int((score.to("second").end() - MARK_SECONDS) * sample_rate))]
+    return mixed
 
 
-def gain(loudness: int) -> float:
-    """Amplitude of a velocity class: the square of its middle velocity, 1 at 128."""
-    return float(((CLASS * loudness + CLASS / 2) / 128) ** 2)
-
-
-def of_class(score: symusic.Score, loudness: int, last: int) -> symusic.Score:
-    """The score with the notes of one velocity class only; a last note marks the length of the whole."""
-    score = score.copy()
-    for track in score.tracks:
-        notes = track.notes.numpy()
-        chosen = (notes["velocity"] // CLASS == loudness) & (notes["velocity"] > 0)
-        track.notes = symusic.Note.from_numpy(**{name: column[chosen] for name, column in notes.items()})
-    score.tracks[0].notes.append(symusic.Note(last - 1, 1, 0, CLASS * loudness))
-    return score
-
-
-def lower_hanging(score: symusic.Score, soundfont: Path, sample_rate: int) -> symusic.Score:
-    """The score with every note that hangs by itself an octave lower."""
-    score = score.copy()
-    sounds = sorted({(t.is_drum, t.program, n.pitch) for t in score.tracks for n in t.notes if n.velocity})
-    tasks = [(one_note(*sound), str(soundfont), sample_rate) for sound in sounds]
-    probes = isolated_map(play, tasks, seconds=PROBE_SECONDS)
-    hanging = {sounds[number] for number, result in probes if isinstance(result, Casualty)}
-    for track in score.tracks:
-        for note in track.notes:
-            if (track.is_drum, track.program, note.pitch) in hanging:
-                note.pitch -= 12
-    return score
-
-
-def one_note(is_drum: bool, program: int, pitch: int) -> symusic.Score:
-    score = symusic.Score(480)
-    track = symusic.Track(program=program, is_drum=is_drum)
-    track.notes.append(symusic.Note(0, 240, pitch, 80))
-    score.tracks.append(track)
-    return score
+def alone(score: symusic.Score, number: int) -> symusic.Score:
+    """The score with one of its tracks, as long as the whole."""
+    track = score.tracks[number].copy()
+    notes = track.notes.numpy()
+    notes["velocity"] = np.where(notes["velocity"], notes["velocity"].clip(min=SOFTEST), 0)
+    track.notes = symusic.Note.from_numpy(**notes)
+    track.notes.append(symusic.Note(score.end() - 1, 1, 0, 0))
+    one = score.copy()
+    one.tracks = [track]
+    return one

@@ -9,6 +9,7 @@ from cadenza import audio, export, midi
 from cadenza.errors import CadenzaError
 from cadenza.records import Progress, Record, Said
 from cadenza.settings import Settings
+from cadenza.synthesizer import RATE
 
 
 def render_files(
@@ -55,7 +56,7 @@ def render_file(path: Path, stem: Path, kinds: Sequence[str], settings: Settings
     score = midi.open_score(midi.read_bytes(path, settings.midi, str(path)), str(path))
     samples = audio.render(score, settings.audio, str(path))
     for kind in kinds:
-        data = audio.encode(samples, kind, settings.audio)
+        data = audio.encode(samples, kind)
         written = export.write(stem.with_name(f"{stem.name}.{kind}"), data, keep)
         silent = "" if audio.peak(samples) else "; silent: the soundfont lacks its notes"
-        yield Said(f"Wrote {written} ({len(samples) / settings.audio.sample_rate:.1f} s{silent})")
+        yield Said(f"Wrote {written} ({len(samples) / RATE:.1f} s{silent})")
