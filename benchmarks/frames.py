@@ -126,8 +126,8 @@ class FrameRows(Schema):
     def __init__(self, lowest: int = LOWEST, highest: int = HIGHEST) -> None:
         self.lowest, self.end = lowest, highest - lowest + 1
         super().__init__((self.end + 1 + len(MOVES),))
-        self.context_width = 3 * self.end + 1 + RANKS + 1 + sum(METRES) + len(MOVES)
-        self.context_width += len(MATCHES) * (self.end + 1)
+        known = self.end, self.end, self.end + 1, RANKS + 1, sum(METRES)
+        self.context_groups = (*known, *[self.end + 1] * len(MATCHES), len(MOVES))
 
     def write(self, frames: Frames, move: int = 0) -> Rows:
         """Ids of shape (N, 1) of a piece that is moved by so many semitones; it must stay on the keys."""

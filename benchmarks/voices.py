@@ -124,8 +124,8 @@ class VoiceRows(Schema):
 
     def __init__(self) -> None:
         super().__init__((SILENT + 1,) * 4)
-        repeats = len(MATCHES) * 4 * (SILENT + 1)
-        self.context_width = sum(METRES) + 4 * (LONGEST + 1) + 3 * 12 + repeats
+        repeated = [4 * (SILENT + 1)] * len(MATCHES)
+        self.context_groups = (sum(METRES), 4 * (LONGEST + 1), 3 * 12, *repeated)
 
     def scored(self, rows: Rows) -> npt.NDArray[np.bool_]:
         return np.ones(rows.shape, dtype=bool)

@@ -13,12 +13,12 @@ import pytest
 import scipy.io
 import torch
 
-from cadenza.batches import Tables, collate
+from cadenza.batches import Tables, augmentation, collate
 from cadenza.checkpoint import fresh_model
 from cadenza.errors import CadenzaError
 from cadenza.likelihood import score
 from cadenza.models import Model
-from cadenza.settings import ModelSettings
+from cadenza.settings import AugmentSettings, ModelSettings
 from cadenza.tokens import Rows, Schema
 
 frames = pytest.importorskip("frames", reason="the benchmarks are not part of the source distribution")
@@ -246,6 +246,20 @@ def test_the_context_of_voices_says_what_is_known_and_no_more() -> None:
     assert whole.shape == (len(rows), written.context_width)
     for stop in range(1, len(rows)):
         assert np.array_equal(written.context(rows[:stop]), whole[:stop])
+
+
+@pytest.mark.parametrize("schema", [frames.FrameRows(60, 70), voices.VoiceRows()])
+def test_kinds_of_context_are_hidden_as_a_whole(schema: Schema) -> None:
+    rows = np.random.default_rng(0).integers(0, 11, (300, len(schema.fields))).astype(np.int16)
+    change = augmentation(Tables.of([rows]), schema, np.array([0]), AugmentSettings(unheard=0.4))
+    whole = schema.context(rows)
+    some = change.heard(whole[None], np.random.default_rng(1))[0]
+    columns = np.split(np.arange(schema.context_width), np.cumsum(schema.context_groups)[:-1])
+    told = [whole[:, group].any(axis=1) for group in columns]
+    hidden = [known & ~some[:, group].any(axis=1) for known, group in zip(told, columns, strict=True)]
+    for group, gone in zip(columns, hidden, strict=True):
+        assert np.array_equal(some[~gone][:, group], whole[~gone][:, group])
+    assert sum(map(np.sum, hidden)) / sum(map(np.sum, told)) == pytest.approx(0.4, abs=0.04)
 
 
 def untrained(schema: Schema) -> Model:

@@ -150,7 +150,7 @@ def test_hidden_ids_are_hidden_from_what_is_read_and_still_predicted() -> None:
     windows = [(index, 0, len(rows[index])) for index in range(6)]
     change = augmentation(tables, SECONDS, pieces, AugmentSettings(**NOTHING | {"blank": 0.3}))
     plain = collate(tables, SECONDS, windows)
-    hidden = collate(tables, SECONDS, windows, lambda rows: change(rows, np.random.default_rng(0)))
+    hidden = collate(tables, SECONDS, windows, lambda rows: change.varied(rows, np.random.default_rng(0)))
     assert np.array_equal(plain.targets_BTF, hidden.targets_BTF)
     assert np.array_equal(plain.scored_BTF, hidden.scored_BTF)
     differs = (plain.ids_BTF != hidden.ids_BTF).numpy()
@@ -169,6 +169,23 @@ def test_hidden_ids_grow_from_none_to_their_share_over_the_ramp() -> None:
     ]
     padding = hidden[0]
     shares = [float((share - padding) / (1 - padding)) for share in hidden]
+    assert shares == pytest.approx([0, 0.15, 0.3, 0.45, 0.6, 0.6], abs=0.05)
+
+
+def test_what_the_network_is_told_is_hidden_row_by_row_and_grows_likewise() -> None:
+    tables, shape = Tables.of([BEATS.encode(music(seed)) for seed in range(6)]), BatchSettings(rows=4096, size=6)
+    told, some = (
+        training_batches(tables, BEATS, np.arange(6), shape, AugmentSettings(**NOTHING | {"unheard": share}), 0, ramp=4)
+        for share in (0, 0.6)
+    )
+    shares = []
+    for plain, batch in islice(zip(told, some, strict=True), 6):
+        assert torch.equal(plain.ids_BTF, batch.ids_BTF)
+        assert torch.equal(plain.targets_BTF, batch.targets_BTF)
+        known = plain.context_BTC.any(-1)
+        hidden = known & ~batch.context_BTC.any(-1)
+        assert torch.equal(plain.context_BTC[~hidden], batch.context_BTC[~hidden])
+        shares.append(float(hidden.sum() / known.sum()))
     assert shares == pytest.approx([0, 0.15, 0.3, 0.45, 0.6, 0.6], abs=0.05)
 
 

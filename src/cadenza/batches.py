@@ -69,6 +69,9 @@ class Batch:
 Window = tuple[int, int, int]
 """Piece, first row, row after the last."""
 
+Context = npt.NDArray[np.float32]
+"""What the network is told of each row, shape (B, T, C)."""
+
 Change = Callable[[Rows], tuple[Rows, Rows]]
 """Windows (B, T, F) to what the network reads of them and to what it is to predict."""
 
@@ -85,8 +88,17 @@ def gather(tables: Tables, start_row: Rows, windows: Sequence[Window]) -> tuple[
     return rows_BTF, length_B
 
 
-def collate(tables: Tables, schema: Schema, windows: Sequence[Window], vary: Change | None = None) -> Batch:
-    """The windows as padded tensors; `vary` changes them, what is read may then differ from what is predicted."""
+def collate(
+    tables: Tables,
+    schema: Schema,
+    windows: Sequence[Window],
+    vary: Change | None = None,
+    hear: Callable[[Context], Context] | None = None,
+) -> Batch:
+    """The windows as padded tensors; `vary` changes them, what is read may then differ from what is predicted.
+
+    `hear` leaves out some of the context.
+    """
     rows_BTF, length_B = gather(tables, schema.start_row, windows)
     read_BTF = rows_BTF
     if vary is not None:
@@ -101,6 +113,7 @@ def collate(tables: Tables, schema: Schema, windows: Sequence[Window], vary: Cha
         for lane, (index, start, stop) in enumerate(windows):
             piece = np.concatenate([schema.start_row[None], tables.piece(index)[:stop]])
             context_BTC[lane, : stop - start] = schema.context(piece[:-1])[start:]
+        context_BTC = hear(context_BTC) if hear else context_BTC
     predicted_BTF = np.where(scored_BTF, targets_BTF, 0)
     return Batch(
         torch.from_numpy(read_BTF[:, :-1].astype(np.int64)),
@@ -161,20 +174,31 @@ def batches_in_epoch(lengths: npt.NDArray[np.int64], settings: BatchSettings) ->
 class Augmentation:
     """Windows in other keys, tempi and dynamics, some of their ids hidden (word dropout: Bowman et al., 2016).
 
-    Otherwise a network soon knows every performance by heart.
+    Otherwise a network soon knows every performance by heart. Context that is made of hidden ids would tell them, so
+    of each row some of its kinds can be hidden as well.
     """
 
     variation: Variation | None
     blank: float
-    start_row: Rows
+    unheard: float
+    schema: Schema
 
-    def __call__(self, rows_BTF: Rows, rng: np.random.Generator, strength: float = 1.0) -> tuple[Rows, Rows]:
+    def varied(self, rows_BTF: Rows, rng: np.random.Generator, strength: float = 1.0) -> tuple[Rows, Rows]:
         """What is read and what is predicted; `strength` is the part of the share that is hidden for now."""
         varied_BTF = self.variation(rows_BTF, rng) if self.variation else rows_BTF
         hidden = strength * self.blank
         if not hidden:
             return varied_BTF, varied_BTF
-        return np.where(rng.random(varied_BTF.shape) < hidden, self.start_row, varied_BTF), varied_BTF
+        return np.where(rng.random(varied_BTF.shape) < hidden, self.schema.start_row, varied_BTF), varied_BTF
+
+    def heard(self, context_BTC: Context, rng: np.random.Generator, strength: float = 1.0) -> Context:
+        """The context without the kinds that are hidden from each row, those being 0."""
+        hidden = strength * self.unheard
+        if not hidden:
+            return context_BTC
+        groups = self.schema.context_groups
+        kept_BTG = rng.random((*context_BTC.shape[:2], len(groups))) >= hidden
+        return context_BTC * np.repeat(kept_BTG, groups, axis=2)
 
 
 def augmentation(
@@ -182,7 +206,7 @@ def augmentation(
 ) -> Augmentation:
     """As the settings ask and as these pieces allow."""
     variation = schema.variation([tables.piece(index) for index in pieces.tolist()], settings)
-    return Augmentation(variation, settings.blank, schema.start_row)
+    return Augmentation(variation, settings.blank, settings.unheard, schema)
 
 
 def grown(step: int, ramp: int) -> float:
@@ -202,7 +226,7 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Batches without end, from `first_step` on; the same for the same arguments.
 
-    Over the first `ramp` steps the share of hidden ids grows from none to the whole.
+    Over the first `ramp` steps the shares of what is hidden grow from none to the whole.
     """
     lengths = tables.lengths(pieces)
     change = augmentation(tables, schema, pieces, augment)
@@ -213,6 +237,7 @@ def training_batches(
             if step + number >= first_step:
                 rng = np.random.default_rng([seed, epoch, 1 + number])
                 strength = grown(step + number, ramp)
-                yield collate(tables, schema, windows, partial(change, rng=rng, strength=strength))
+                vary = partial(change.varied, rng=rng, strength=strength)
+                yield collate(tables, schema, windows, vary, partial(change.heard, rng=rng, strength=strength))
         step += len(batches)
         epoch += 1

@@ -112,6 +112,9 @@ class AugmentSettings(Section):
         description="Other dynamics, at most this much louder or softer, in steps of 4; for performances only.",
     )
     blank: float = Field(0.15, ge=0, lt=1, description="Share of the ids that are hidden from the network.")
+    unheard: float = Field(
+        0.0, ge=0, lt=1, description="Share of what else the network is told (where the beat is, say) that is hidden."
+    )
 
 
 class ModelSettings(Section):

@@ -77,12 +77,17 @@ class Schema(ABC):
     fields: tuple[str, ...]
     pitch_fields: tuple[int, ...] = ()
     """The fields that hold pitches, of one size: their ids are also known by their intervals."""
-    context_width = 0
-    """Columns of `context`."""
+    context_groups: tuple[int, ...] = ()
+    """How many columns each kind of `context` has, in their order."""
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
         self.sizes = sizes
         self.start_row: Rows = np.array(sizes, dtype=np.int16)
+
+    @property
+    def context_width(self) -> int:
+        """Columns of `context`."""
+        return sum(self.context_groups)
 
     @abstractmethod
     def scored(self, rows: Rows) -> Mask:

@@ -58,7 +58,7 @@ class NoteRows(Representation):
         self.rest = len(self.shifts)
         self.end = self.rest + 1
         self._moves = np.append(self.shifts, [self.shifts[-1], 0, 0])
-        self.context_width = 2 * len(METRE) if base.unit == "beats" else 0
+        self.context_groups = (2 * len(METRE),) if base.unit == "beats" else ()
         super().__init__(base, (self.end + 1, 128, len(self.durations), 32))
 
     @cached_property
