@@ -8,37 +8,14 @@ import secrets
 import sys
 from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cadenza import options
 from cadenza.errors import CadenzaError
-from cadenza.options import (
-    ConfigOption,
-    DeviceOption,
-    FilesOption,
-    ForceOption,
-    FormatsOption,
-    InitOption,
-    MinPOption,
-    MinutesOption,
-    OutOption,
-    PicturesOption,
-    PresetOption,
-    ResumeOption,
-    RunArgument,
-    SeedOption,
-    SetOption,
-    SoundfontOption,
-    SoundsOption,
-    SourceArgument,
-    TemperatureOption,
-    TopKOption,
-    TopPOption,
-    about,
-)
 from cadenza.presets import build, parse_control
-from cadenza.settings import INNOCENT, AudioSettings, SampleSettings, Settings, TrainSettings, validate
+from cadenza.settings import INNOCENT, Settings, validate
 
 if TYPE_CHECKING:
     from cadenza.corpus.scan import Corpus
@@ -78,19 +55,17 @@ def show(records: Iterator[Any], to_errors: bool = False) -> None:
     terminal.show(records, terminal.errors if to_errors else terminal.console)
 
 
-def refuse(reason: str, options: Mapping[str, object]) -> None:
+def refuse(reason: str, given: Mapping[str, object]) -> None:
     """Options, by name, that were given and make no sense raise `CadenzaError`."""
-    given = ", ".join(
-        f"--{name.replace('_', '-')}" for name, value in options.items() if value not in (None, "", False)
-    )
-    if given:
-        raise CadenzaError(f"{reason}; leave out {given}.")
+    names = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, "", False))
+    if names:
+        raise CadenzaError(f"{reason}; leave out {names}.")
 
 
 @app.command()
 def run(
-    source: SourceArgument, out: OutOption = None, preset: PresetOption = "small", minutes: MinutesOption = None, seed: SeedOption = None,
-    device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, files: FilesOption = None, resume: ResumeOption = False,
+    source: options.Source, out: options.Out = None, preset: options.Preset = "small", minutes: options.Minutes = None, seed: options.Seed = None,
+    device: options.Device = None, init: options.Init = None, set_: options.Set = None, config: options.Config = None, files: options.Files = None, resume: options.Resume = False,
 ) -> None:  # fmt: skip
     """The whole way: read, train, score held-out works, improvise, render, write the report."""
     settings = gather(preset, config, set_, files, minutes=minutes, seed=seed, device=device)
@@ -102,8 +77,8 @@ def run(
 
 @app.command()
 def train(
-    source: SourceArgument, out: OutOption = None, preset: PresetOption = "small", minutes: MinutesOption = None, seed: SeedOption = None,
-    device: DeviceOption = None, init: InitOption = None, set_: SetOption = None, config: ConfigOption = None, files: FilesOption = None, resume: ResumeOption = False,
+    source: options.Source, out: options.Out = None, preset: options.Preset = "small", minutes: options.Minutes = None, seed: options.Seed = None,
+    device: options.Device = None, init: options.Init = None, set_: options.Set = None, config: options.Config = None, files: options.Files = None, resume: options.Resume = False,
 ) -> None:  # fmt: skip
     """Read a source and train a model on it, without figures, pieces or report."""
     settings = gather(preset, config, set_, files, minutes=minutes, seed=seed, device=device)
@@ -114,12 +89,7 @@ def train(
 
 
 @app.command()
-def demo(
-    out: Annotated[Path, typer.Option("--out", help="The run folder; an earlier demo there is reused.")] = Path(
-        "runs/demo"
-    ),
-    minutes: Annotated[float, typer.Option("--minutes", help=about(TrainSettings, "minutes"))] = 5,
-) -> None:
+def demo(out: options.DemoOut = Path("runs/demo"), minutes: options.DemoMinutes = 5) -> None:
     """Read 900 fiddle tunes, train on most of them and improvise new ones: the whole way in some minutes."""
     from cadenza.runs import stages
 
@@ -128,11 +98,11 @@ def demo(
 
 @app.command()
 def inspect(
-    source: SourceArgument,
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-    set_: SetOption = None,
-    config: ConfigOption = None,
-    files: FilesOption = None,
+    source: options.Source,
+    as_json: options.AsJson = False,
+    set_: options.Set = None,
+    config: options.Config = None,
+    files: options.Files = None,
 ) -> None:
     """Show what is in a source: what would be dropped and why, instruments, range, polyphony, duplicates."""
     from cadenza import terminal
@@ -154,7 +124,7 @@ def inspect(
 
 
 @app.command()
-def evaluate(run: RunArgument) -> None:
+def evaluate(run: options.Run) -> None:
     """Score a run's model on training, validation and test works, next to baselines."""
     from cadenza import terminal
     from cadenza.runs import stages
@@ -166,10 +136,7 @@ def evaluate(run: RunArgument) -> None:
 
 
 @app.command()
-def compare(
-    runs_: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders with the same manifest.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
-) -> None:
+def compare(runs_: options.Runs, as_json: options.AsJson = False) -> None:
     """Put the held-out figures of runs on the same split side by side, with intervals of the differences."""
     from cadenza import terminal
     from cadenza.runs import comparison
@@ -183,10 +150,7 @@ def compare(
 
 
 @app.command()
-def reproduce(
-    run: RunArgument,
-    out: Annotated[Path | None, typer.Option("--out", help="The new folder; RUN-reproduced unless given.")] = None,
-) -> None:
+def reproduce(run: options.Run, out: options.NewOut = None) -> None:
     """Do a run again from its saved settings and step counts, and say which figures match."""
     from cadenza.runs import reproduction
     from cadenza.runs.folder import open_run
@@ -195,16 +159,7 @@ def reproduce(
 
 
 @app.command()
-def tune(
-    run: RunArgument,
-    pieces: Annotated[int | None, typer.Option("--pieces", min=2, help="Pieces improvised with each setting.")] = None,
-    seconds: Annotated[
-        float | None,
-        typer.Option(
-            "--seconds", help="Their longest time, seconds; those of validation pieces, at most 30, unless given."
-        ),
-    ] = None,
-) -> None:
+def tune(run: options.Run, pieces: options.Pieces = None, seconds: options.PiecesSeconds = None) -> None:
     """Find the temperatures and the top-p with which a run's pieces are closest to its validation works."""
     from cadenza.runs import tuning
     from cadenza.runs.folder import open_run
@@ -214,98 +169,69 @@ def tune(
 
 @app.command()
 def generate(
-    model: Annotated[
-        Path | None, typer.Argument(metavar="RUN|MODEL", help="A run folder or a model file.", show_default=False)
-    ] = None,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="How many pieces.")] = 1,
-    seconds: Annotated[float | None, typer.Option("--seconds", help=about(SampleSettings, "seconds"))] = None,
-    notes: Annotated[int | None, typer.Option("--notes", help=about(SampleSettings, "notes"))] = None,
-    bars: Annotated[int | None, typer.Option("--bars", help=about(SampleSettings, "bars"))] = None,
-    ending: Annotated[str | None, typer.Option("--ending", help=about(SampleSettings, "ending"))] = None,
-    temperature: TemperatureOption = None,
-    top_k: TopKOption = None,
-    top_p: TopPOption = None,
-    min_p: MinPOption = None,
-    best_of: Annotated[
-        int, typer.Option("--best-of", min=1, help="Make so many times as many pieces and keep the best.")
-    ] = 1,
-    instrument: Annotated[str | None, typer.Option("--instrument", help=about(SampleSettings, "instrument"))] = None,
-    repeats: Annotated[int | None, typer.Option("--repeats", help=about(SampleSettings, "repeats"))] = None,
-    novel: Annotated[
-        bool,
-        typer.Option("--novel", help=f"Leave training pieces after {INNOCENT} notes on end; needs the run folder."),
-    ] = False,
-    novel_notes: Annotated[
-        int | None, typer.Option("--novel-notes", min=2, help="Like --novel, after so many notes.")
-    ] = None,
-    seed: Annotated[
-        int | None,
-        typer.Option("--seed", min=0, help="The same seed gives the same pieces; drawn afresh unless given."),
-    ] = None,
-    prompt: Annotated[
-        Path | None, typer.Option("--prompt", help="A MIDI file to go on from; its notes are kept.")
-    ] = None,
-    again: Annotated[
-        Path | None,
-        typer.Option("--again", metavar="FILE", help="The .json beside a piece: make the same bytes once more."),
-    ] = None,
-    stream: Annotated[
-        bool, typer.Option("--stream", help="Print every note as it is made, a JSON object a line; write no file.")
-    ] = False,
-    formats: FormatsOption = "",
-    out: Annotated[Path, typer.Option("--out", help="Folder for the pieces.")] = Path("pieces"),
-    soundfont: SoundfontOption = "",
-    force: ForceOption = False,
-    device: Annotated[str | None, typer.Option("--device", help="cpu (unless given), cuda, mps or auto.")] = None,
-) -> None:
+    model: options.Model = None, count: options.Count = 1, seconds: options.Seconds = None, notes: options.Notes = None, bars: options.Bars = None,
+    ending: options.Ending = None, temperature: options.Temperature = None, top_k: options.TopK = None, top_p: options.TopP = None,
+    min_p: options.MinP = None, best_of: options.BestOf = 1, instrument: options.Instrument = None, repeats: options.Repeats = None,
+    novel: options.Novel = False, novel_notes: options.NovelNotes = None, seed: options.PieceSeed = None, prompt: options.Prompt = None,
+    again: options.Again = None, stream: options.Stream = False, formats: options.Formats = "", out: options.PiecesOut = Path("pieces"),
+    soundfont: options.Soundfont = "", force: options.Force = False, device: options.PieceDevice = None,
+) -> None:  # fmt: skip
     """Improvise new pieces with a trained model, as `tune` found best unless an option says otherwise."""
-    from cadenza import load
-    from cadenza.runs import generation, provenance
-
     controls = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
     sample: dict[str, Any] = {
         "seconds": seconds, "notes": notes, "bars": bars, "ending": ending, "instrument": instrument,
         "repeats": repeats, "novel": novel_notes or (INNOCENT if novel else None),
     }  # fmt: skip
-    writing = {"best_of": best_of > 1, "formats": formats, "soundfont": soundfont, "force": force}
     if again is not None:
         others = {"count": count > 1, "seed": seed is not None, "prompt": prompt, "stream": stream}
         chosen = {"best_of": best_of > 1, "soundfont": soundfont}
         refuse("--again says how its piece is made", controls | sample | others | chosen)
-        known = provenance.read_record(again)
-        where = model or Path(known.model)
-        place = generation.Place(out, formats, not force, known.audio)
-        show(generation.again(again, known, load(where, device or known.device), where, place))
+        make_again(again, model, out, formats, force, device)
         return
     if model is None:
         raise CadenzaError(
             "Which model is to improvise? Give a run folder or a model file: cadenza generate runs/demo."
         )
-    given = {key: value for key, value in sample.items() if value is not None}
-    for control, text in controls.items():
-        given |= parse_control(control, text) if text is not None else {}
-    settings = validate({"sample": given | {"count": count}, "audio": {"soundfont": soundfont}})
+    from cadenza import load
+    from cadenza.runs import generation
+
+    settings = for_pieces(controls, sample, count, soundfont)
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     asked = generation.Asked(load(model, device or "cpu"), model, settings, seed, prompt)
     if stream:
+        writing = {"best_of": best_of > 1, "formats": formats, "soundfont": soundfont, "force": force}
         refuse("--stream writes no file and chooses none", writing)
         show(generation.stream(asked), to_errors=True)
     else:
         show(generation.generate(asked, generation.Place(out, formats, not force, settings.audio), best_of))
 
 
+def for_pieces(
+    controls: Mapping[str, str | None], sample: Mapping[str, object], count: int, soundfont: str | None
+) -> Settings:
+    """The settings of pieces; of sampling only what was given is set."""
+    given = {key: value for key, value in sample.items() if value is not None}
+    for control, text in controls.items():
+        given |= parse_control(control, text) if text is not None else {}
+    return validate({"sample": given | {"count": count}, "audio": {"soundfont": soundfont}})
+
+
+def make_again(record: Path, model: Path | None, out: Path, formats: str, force: bool, device: str | None) -> None:
+    """The piece of a record, by the model that the record names unless another is given."""
+    from cadenza import load
+    from cadenza.runs import generation, provenance
+
+    known = provenance.read_record(record)
+    where = model or Path(known.model)
+    place = generation.Place(out, formats, not force, known.audio)
+    show(generation.again(record, known, load(where, device or known.device), where, place))
+
+
 @app.command()
 def render(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="MIDI files.")],
-    formats: SoundsOption = "mp3",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the sound; beside each file unless given.")
-    ] = None,
-    soundfont: SoundfontOption = None,
-    loudness: Annotated[float | None, typer.Option("--loudness", help=about(AudioSettings, "loudness"))] = None,
-    force: ForceOption = False,
-    set_: SetOption = None,
-) -> None:
+    files: options.MidiFiles, formats: options.Sounds = "mp3", out: options.SoundsOut = None, soundfont: options.Soundfont = None,
+    loudness: options.Loudness = None, force: options.Force = False, set_: options.Set = None,
+) -> None:  # fmt: skip
     """Turn MIDI files into sound."""
     from cadenza.runs.sound import render_files
 
@@ -316,15 +242,8 @@ def render(
 
 @app.command()
 def plot(
-    target: Annotated[
-        Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a MIDI file for its piano roll.")
-    ],
-    formats: PicturesOption = "svg,png",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the pictures; beside the file unless given.")
-    ] = None,
-    force: ForceOption = False,
-) -> None:
+    target: options.Target, formats: options.Pictures = "svg,png", out: options.PicturesOut = None, force: options.Force = False,
+) -> None:  # fmt: skip
     """Draw all of a run's pictures, or a MIDI file's piano roll."""
     from cadenza.runs.folder import open_run
     from cadenza.runs.pictures import plot_file, write_plots
@@ -336,7 +255,7 @@ def plot(
 
 
 @app.command()
-def report(run: RunArgument) -> None:
+def report(run: options.Run) -> None:
     """Write a run's report.html anew."""
     from cadenza.runs import stages
     from cadenza.runs.folder import open_run
@@ -354,12 +273,7 @@ def corpora_list() -> None:
 
 
 @corpora.command("get")
-def corpora_get(
-    name: Annotated[str, typer.Argument(help="The corpus.")],
-    from_: Annotated[
-        Path | None, typer.Option("--from", help="Take it from this archive instead of the network.")
-    ] = None,
-) -> None:
+def corpora_get(name: options.Corpus, from_: options.From = None) -> None:
     """Bring a corpus to this machine; its content is checked by SHA-256."""
     from cadenza.corpus import catalogue
     from cadenza.terminal import show_transfer

@@ -1,4 +1,4 @@
-"""Options that several commands take, each with its help."""
+"""Arguments and options of the commands, each with its type and its help."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cadenza.presets import PRESETS
-from cadenza.settings import AudioSettings, CorpusSettings, SampleSettings, TrainSettings
+from cadenza.settings import INNOCENT, AudioSettings, CorpusSettings, SampleSettings, TrainSettings
 
 
 def about(section: type[Any], key: str) -> str:
@@ -16,41 +16,9 @@ def about(section: type[Any], key: str) -> str:
     return str(section.model_fields[key].description)
 
 
-SourceArgument = Annotated[
-    str,
-    typer.Argument(metavar="SOURCE", help="A folder (searched recursively), a .zip or .tar archive, or a corpus name."),
-]
-RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-OutOption = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/NAME unless given.")]
-PresetOption = Annotated[
-    str,
-    typer.Option("--preset", help=f"One of {', '.join(PRESETS)}: sizes of model, and the study it all began from."),
-]
-FilesOption = Annotated[Path | None, typer.Option("--files", metavar="LIST", help=about(CorpusSettings, "files"))]
-MinutesOption = Annotated[float | None, typer.Option("--minutes", help=about(TrainSettings, "minutes"))]
-SeedOption = Annotated[int | None, typer.Option("--seed", help=about(TrainSettings, "seed"))]
-DeviceOption = Annotated[
-    str | None, typer.Option("--device", help=f"cpu, cuda, mps or auto. {about(TrainSettings, 'device')}")
-]
-InitOption = Annotated[
-    Path | None,
-    typer.Option("--init", help="Fine-tune this run's model, or this model file: how five files become useful."),
-]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; may be given several times."),
-]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", help="A TOML file of settings, such as a run's config.toml.")
-]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with the run that is in the folder.")]
-FormatsOption = Annotated[
-    str, typer.Option("--formats", help="Any of mid, mp3, wav, flac, ogg, png, svg, with commas; mid,mp3 unless given.")
-]
-SoundsOption = Annotated[str, typer.Option("--formats", help="Any of mp3, wav, flac, ogg, with commas.")]
-PicturesOption = Annotated[str, typer.Option("--formats", help="Any of png, svg, with commas.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Replace other files of the same name.")]
-SoundfontOption = Annotated[str | None, typer.Option("--soundfont", help=about(AudioSettings, "soundfont"))]
+def sampling(key: str) -> Any:
+    """The option of a setting of sampling."""
+    return typer.Option(f"--{key}", help=about(SampleSettings, key))
 
 
 def control(key: str, metavar: str, example: str) -> Any:
@@ -59,7 +27,98 @@ def control(key: str, metavar: str, example: str) -> Any:
     return typer.Option(f"--{key.replace('_', '-')}", metavar=f"{metavar}|FIELD={metavar},...", help=text)
 
 
-TemperatureOption = Annotated[str | None, control("temperature", "NUMBER", "pitch=1.1,duration=0.8")]
-TopKOption = Annotated[str | None, control("top_k", "NUMBER", "pitch=5")]
-TopPOption = Annotated[str | None, control("top_p", "SHARE", "0.95,pitch=0.9")]
-MinPOption = Annotated[str | None, control("min_p", "SHARE", "pitch=0.05")]
+# What is read or made, and how
+
+Source = Annotated[
+    str,
+    typer.Argument(metavar="SOURCE", help="A folder (searched recursively), a .zip or .tar archive, or a corpus name."),
+]
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders with the same manifest.")]
+Out = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/NAME unless given.")]
+DemoOut = Annotated[Path, typer.Option("--out", help="The run folder; an earlier demo there is reused.")]
+NewOut = Annotated[Path | None, typer.Option("--out", help="The new folder; RUN-reproduced unless given.")]
+Preset = Annotated[
+    str,
+    typer.Option("--preset", help=f"One of {', '.join(PRESETS)}: sizes of model, and the study it all began from."),
+]
+Files = Annotated[Path | None, typer.Option("--files", metavar="LIST", help=about(CorpusSettings, "files"))]
+Minutes = Annotated[float | None, typer.Option("--minutes", help=about(TrainSettings, "minutes"))]
+DemoMinutes = Annotated[float, typer.Option("--minutes", help=about(TrainSettings, "minutes"))]
+Seed = Annotated[int | None, typer.Option("--seed", help=about(TrainSettings, "seed"))]
+Device = Annotated[
+    str | None, typer.Option("--device", help=f"cpu, cuda, mps or auto. {about(TrainSettings, 'device')}")
+]
+Init = Annotated[
+    Path | None,
+    typer.Option("--init", help="Fine-tune this run's model, or this model file: how five files become useful."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Any setting; may be given several times."),
+]
+Config = Annotated[Path | None, typer.Option("--config", help="A TOML file of settings, such as a run's config.toml.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run that is in the folder.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print everything as JSON.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace other files of the same name.")]
+Corpus = Annotated[str, typer.Argument(help="The corpus.")]
+From = Annotated[Path | None, typer.Option("--from", help="Take it from this archive instead of the network.")]
+
+# What is sampled
+
+Model = Annotated[
+    Path | None, typer.Argument(metavar="RUN|MODEL", help="A run folder or a model file.", show_default=False)
+]
+Count = Annotated[int, typer.Option("-n", "--count", min=1, help="How many pieces.")]
+Seconds = Annotated[float | None, sampling("seconds")]
+Notes = Annotated[int | None, sampling("notes")]
+Bars = Annotated[int | None, sampling("bars")]
+Ending = Annotated[str | None, sampling("ending")]
+Temperature = Annotated[str | None, control("temperature", "NUMBER", "pitch=1.1,duration=0.8")]
+TopK = Annotated[str | None, control("top_k", "NUMBER", "pitch=5")]
+TopP = Annotated[str | None, control("top_p", "SHARE", "0.95,pitch=0.9")]
+MinP = Annotated[str | None, control("min_p", "SHARE", "pitch=0.05")]
+BestOf = Annotated[int, typer.Option("--best-of", min=1, help="Make so many times as many pieces and keep the best.")]
+Instrument = Annotated[str | None, sampling("instrument")]
+Repeats = Annotated[int | None, sampling("repeats")]
+Novel = Annotated[
+    bool,
+    typer.Option("--novel", help=f"Leave training pieces after {INNOCENT} notes on end; needs the run folder."),
+]
+NovelNotes = Annotated[int | None, typer.Option("--novel-notes", min=2, help="Like --novel, after so many notes.")]
+PieceSeed = Annotated[
+    int | None, typer.Option("--seed", min=0, help="The same seed gives the same pieces; drawn afresh unless given.")
+]
+Prompt = Annotated[Path | None, typer.Option("--prompt", help="A MIDI file to go on from; its notes are kept.")]
+Again = Annotated[
+    Path | None,
+    typer.Option("--again", metavar="FILE", help="The .json beside a piece: make the same bytes once more."),
+]
+Stream = Annotated[
+    bool, typer.Option("--stream", help="Print every note as it is made, a JSON object a line; write no file.")
+]
+PiecesOut = Annotated[Path, typer.Option("--out", help="Folder for the pieces.")]
+PieceDevice = Annotated[str | None, typer.Option("--device", help="cpu (unless given), cuda, mps or auto.")]
+Pieces = Annotated[int | None, typer.Option("--pieces", min=2, help="Pieces improvised with each setting.")]
+PiecesSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--seconds", help="Their longest time, seconds; those of validation pieces, at most 30, unless given."
+    ),
+]
+
+# What is heard and seen
+
+Formats = Annotated[
+    str, typer.Option("--formats", help="Any of mid, mp3, wav, flac, ogg, png, svg, with commas; mid,mp3 unless given.")
+]
+Sounds = Annotated[str, typer.Option("--formats", help="Any of mp3, wav, flac, ogg, with commas.")]
+Pictures = Annotated[str, typer.Option("--formats", help="Any of png, svg, with commas.")]
+Soundfont = Annotated[str | None, typer.Option("--soundfont", help=about(AudioSettings, "soundfont"))]
+Loudness = Annotated[float | None, typer.Option("--loudness", help=about(AudioSettings, "loudness"))]
+MidiFiles = Annotated[list[Path], typer.Argument(metavar="FILE...", help="MIDI files.")]
+Target = Annotated[Path, typer.Argument(metavar="RUN|FILE", help="A run folder, or a MIDI file for its piano roll.")]
+SoundsOut = Annotated[Path | None, typer.Option("--out", help="Folder for the sound; beside each file unless given.")]
+PicturesOut = Annotated[
+    Path | None, typer.Option("--out", help="Folder for the pictures; beside the file unless given.")
+]
