@@ -39,6 +39,7 @@ READING_ORDER = (
     "report",
     "export",
     "checkpoint",
+    "prompt",
     "improviser",
     "runs",
     "terminal",

@@ -14,15 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cadenza import export, midi
+from cadenza import export
 from cadenza.checkpoint import Checkpoint, Facts, load_checkpoint
 from cadenza.ending import Length, Step
 from cadenza.errors import CadenzaError
 from cadenza.instruments import INSTRUMENTS
-from cadenza.notes import Header, Notes, concatenate, from_first_onset, one_at_a_time, pitch_name, shift_time
+from cadenza.notes import Header, Notes, concatenate, from_first_onset, one_at_a_time, shift_time
 from cadenza.phrases.loops import Loops
 from cadenza.phrases.novelty import Novelty
 from cadenza.playability import Player
+from cadenza.prompt import check_prompt, check_range, read_prompt
 from cadenza.records import Progress, outcome
 from cadenza.sample import sample
 from cadenza.settings import LENGTHS, LONGEST, AudioSettings, SampleSettings, validate
@@ -81,9 +82,7 @@ class Improviser(Checkpoint):
 
     def read_prompt(self, path: Path) -> tuple[Notes, str]:
         """The notes of a MIDI file as this model's corpus was read, and what was set aside."""
-        score = midi.parse(midi.read_bytes(path, self.reading, str(path)), str(path), self.reading)
-        notes = score.notes(self.reading, self.facts.unit)
-        return replace(notes, header=replace(notes.header, name="")), score.set_aside(self.reading)
+        return read_prompt(path, self.reading, self.facts)
 
     def generate(self, count: int = 1, seed: int = 0, prompt: Notes | None = None, **sampling: Any) -> list[Notes]:
         """`count` pieces; `sampling` takes the keys of `SampleSettings`, by default those the model was tuned to.
@@ -129,7 +128,7 @@ class Improviser(Checkpoint):
         limit = min(round(settings.seconds / header.step_seconds), steps_of(settings.bars, self.facts))
         begun, late = self.opening, 0
         if prompt is not None:
-            self.check_prompt(prompt, limit, settings)
+            check_prompt(prompt, limit, settings, self.facts, tokens)
             begun = tokens.encode(from_first_onset(prompt), end=False)
             late = int(prompt.onset[-1] - tokens.decode(begun).onset[-1])
         grammar = tokens.grammar(self.facts.lowest, self.facts.highest)
@@ -201,28 +200,6 @@ class Improviser(Checkpoint):
         """The rows with which a piece without a prompt begins, shape (K, F)."""
         return np.array(self.facts.opening, dtype=np.int16).reshape(-1, len(self.representation.sizes))
 
-    def check_prompt(self, prompt: Notes, limit: float, settings: SampleSettings) -> None:
-        """A prompt that cannot be continued raises `CadenzaError`."""
-        if not len(prompt):
-            raise CadenzaError("The prompt has no notes; give a MIDI file with at least one.")
-        if prompt.header.time_base != self.facts.base:
-            raise CadenzaError(
-                f"The prompt counts in {prompt.header.time_base}, the model in {self.facts.base}; read it with the model's time base."
-            )
-        if not self.representation.note_count(self.representation.encode(prompt)):
-            raise CadenzaError("The model's vocabulary lacks every note of the prompt; give another.")
-        if prompt.onset[-1] >= limit:
-            asked, option = (
-                (f"{settings.bars} bars", "bars") if settings.bars else (f"{settings.seconds:g} s", "seconds")
-            )
-            raise CadenzaError(
-                f"The prompt lasts {prompt.length_seconds:.0f} s, which leaves nothing of {asked}; pass a larger --{option}."
-            )
-        if settings.notes and len(prompt) >= settings.notes:
-            raise CadenzaError(
-                f"The prompt has {len(prompt)} notes, which leaves nothing of {settings.notes}; pass a larger --notes."
-            )
-
     def finish(self, plan: Plan, item: int, steps: Sequence[Step]) -> Piece:
         """The rows of an item as a finished piece."""
         rows = np.concatenate([plan.begun, np.stack([step.row for step in steps])]) if steps else plan.begun
@@ -273,22 +250,6 @@ def check_sampling(settings: SampleSettings, facts: Facts) -> None:
     steps_of(settings.bars, facts)
     if settings.instrument in INSTRUMENTS:
         check_range(settings.instrument, facts.lowest, facts.highest, Notes.of([], [], [], []))
-
-
-def check_range(name: str, lowest: int, highest: int, given: Notes) -> None:
-    """A model's pitches of which an instrument has none, or notes to go on from that it lacks, raise `CadenzaError`."""
-    instrument = INSTRUMENTS[name]
-    reaches = f"{pitch_name(instrument.lowest)} to {pitch_name(instrument.highest)}"
-    if max(lowest, instrument.lowest) > min(highest, instrument.highest):
-        raise CadenzaError(
-            f"The {name} plays {reaches}, this model {pitch_name(lowest)} to {pitch_name(highest)}; choose another instrument or another model."
-        )
-    outside = np.flatnonzero((given.pitch < instrument.lowest) | (given.pitch > instrument.highest))
-    if len(outside):
-        pitch, onset = given.pitch[outside[0]], given.onset[outside[0]] * given.header.step_seconds
-        raise CadenzaError(
-            f"The music to go on from has {pitch_name(int(pitch))} at {onset:.1f} s, and the {name} plays {reaches}; transpose it or choose another instrument."
-        )
 
 
 def places(notes: Notes) -> npt.NDArray[np.int64]:
