@@ -322,6 +322,11 @@ def test_generated_notes_stay_in_the_trained_range(model_file: Path) -> None:
     [
         (Notes.of([], [], [], []), 10, "no notes"),
         (Notes.of([2000], [60], [10], [80]), 10, "larger --seconds"),
+        (
+            Notes.of([0, 360_000], [60, 62], [10, 10], [80, 80]),
+            3600,
+            r"no piece is longer than 3,600 s; give a shorter",
+        ),
         (Notes.of([0], [60], [10], [80], Header(time_base=TimeBase("beats", 24))), 10, "time base"),
     ],
 )
@@ -432,7 +437,48 @@ def test_a_prompt_is_read_like_the_corpus_and_says_what_was_set_aside(
     notes, aside = model.read_prompt(path)
     assert len(notes) == 60
     assert notes.header.name == ""
-    assert aside == "acoustic grand piano: 9 notes"
+    assert aside == "took violin: 60 notes; set aside acoustic grand piano: 9 notes"
+
+
+@pytest.mark.parametrize(
+    ("reading", "instrument", "count", "words"),
+    [
+        ("auto", "any", 9, "took violin: 9 notes; set aside acoustic grand piano: 60 notes"),
+        ("flute", "any", 60, "there is no flute; took acoustic grand piano: 60 notes; set aside violin: 9 notes"),
+        ("acoustic grand piano", "violin", 9, "took violin: 9 notes; set aside acoustic grand piano: 60 notes"),
+        ("violin", "viola", 9, "took violin: 9 notes; set aside acoustic grand piano: 60 notes"),
+        ("all", "any", 69, ""),
+        ("all", "violin", 9, "took violin: 9 notes; set aside acoustic grand piano: 60 notes"),
+    ],
+)
+def test_of_several_instruments_the_wanted_one_is_gone_on_from(
+    model_file: Path, tmp_path: Path, smf: Any, reading: str, instrument: str, count: int, words: str
+) -> None:
+    model = replace(load_improviser(model_file), reading=MidiSettings(instrument=reading))
+    path = tmp_path / "two.mid"
+    low = [event for k in range(9) for event in smf.note(57, 240 * k, 240 * k + 100, channel=1)]
+    path.write_bytes(smf.file(smf.program(0) + smf.melody(1), smf.program(40, channel=1) + low))
+    notes, taken = model.read_prompt(path, instrument)
+    assert (len(notes), taken) == (count, words)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"", r"the file is empty \(0 bytes\); give another MIDI file to go on from\."),
+        (b"Dear all", r"not a MIDI file .*; give another MIDI file to go on from\."),
+        ("drums", r"no notes left after removing drums; give another MIDI file to go on from\."),
+        ("silence", r"there are no notes in it; give another MIDI file to go on from\."),
+    ],
+)
+def test_a_file_that_is_no_prompt_comes_with_advice_on_prompts(
+    model_file: Path, tmp_path: Path, smf: Any, data: bytes | str, words: str
+) -> None:
+    tracks = {"drums": smf.note(40, 0, 100, channel=9), "silence": smf.tempo(90)}
+    path = tmp_path / "prompt.mid"
+    path.write_bytes(smf.file(tracks[data]) if isinstance(data, str) else data)
+    with pytest.raises(CadenzaError, match=words):
+        load(model_file).read_prompt(path)
 
 
 def test_two_streams_of_one_model_do_not_disturb_each_other(tmp_path: Path) -> None:

@@ -80,9 +80,9 @@ class Improviser(Checkpoint):
 
     training: Callable[[], Sequence[Notes]] | None = None
 
-    def read_prompt(self, path: Path) -> tuple[Notes, str]:
-        """The notes of a MIDI file as this model's corpus was read, and what was set aside."""
-        return read_prompt(path, self.reading, self.facts)
+    def read_prompt(self, path: Path, instrument: str = "any") -> tuple[Notes, str]:
+        """The notes of a MIDI file as this model's corpus was read, for an instrument; and what was taken, if not all."""
+        return read_prompt(path, self.reading, self.facts, instrument)
 
     def generate(self, count: int = 1, seed: int = 0, prompt: Notes | None = None, **sampling: Any) -> list[Notes]:
         """`count` pieces; `sampling` takes the keys of `SampleSettings`, by default those the model was tuned to.

@@ -17,6 +17,7 @@ base is known. The rules, each of which has a test:
 from __future__ import annotations
 
 import stat
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.errors import CadenzaError
+from cadenza.errors import BadFile, CadenzaError
 from cadenza.instruments import DRUMS, program_name, program_number
 from cadenza.notes import Header, Notes, TimeBase, one_at_a_time
 from cadenza.settings import MidiSettings
@@ -100,7 +101,7 @@ class Score:
         """The chosen parts as notes on the `unit` time base ("seconds" or "beats")."""
         parts = [self.parts[program] for program in self.chosen(settings)]
         if not parts:
-            raise CadenzaError(f"{self.name}: {self.why_nothing_is_left(settings)}")
+            raise self.nothing_left(settings)
         start, end, pitch, velocity = (
             np.concatenate([getattr(part, column) for part in parts]) for column in Part.__dataclass_fields__
         )
@@ -114,9 +115,7 @@ class Score:
             tempo = self.mean_tempo(int(end.max()))
         onset, stop = (np.rint(values).astype(np.int64) for values in steps)
         if stop.max() > np.iinfo(np.int32).max:
-            raise CadenzaError(
-                f"{self.name}: the last note lies {stop.max():,} steps in; the file is damaged, remove it."
-            )
+            raise BadFile(self.name, f"damaged (its last note lies {stop.max():,} steps in)")
         header = Header(self.name, base, tempo, self.meter)
         return one_at_a_time(Notes.of(onset, pitch, np.maximum(stop - onset, 1), velocity, header))
 
@@ -128,15 +127,20 @@ class Score:
     def set_aside(self, settings: MidiSettings) -> str:
         """The parts that are not chosen, in words; nothing if all are."""
         chosen = self.chosen(settings)
-        left = {program: len(part) for program, part in self.parts.items() if program not in chosen}
-        return ", ".join(f"{program_name(program)}: {count} notes" for program, count in left.items())
+        return self.in_words([program for program in self.parts if program not in chosen])
 
-    def why_nothing_is_left(self, settings: MidiSettings) -> str:
+    def in_words(self, programs: Iterable[int]) -> str:
+        """These parts, with how much each has."""
+        return ", ".join(f"{program_name(program)}: {len(self.parts[program])} notes" for program in programs)
+
+    def nothing_left(self, settings: MidiSettings) -> BadFile:
+        """Why the settings select no notes."""
         if not self.parts:
-            return "there are no notes in it; remove the file."
+            return BadFile(self.name, "there are no notes in it", "remove the file")
+        fault, remedy = f"no notes for {settings.instrument}", "midi.instrument=auto"
         if set(self.parts) == {DRUMS} and settings.drums == "drop":
-            return "no notes left after removing drums; pass --set midi.drums=keep, or remove the file."
-        return f"no notes for {settings.instrument}; pass --set midi.instrument=auto, or remove the file."
+            fault, remedy = "no notes left after removing drums", "midi.drums=keep"
+        return BadFile(self.name, fault, f"pass --set {remedy}, or remove the file")
 
 
 def parse(data: bytes, name: str, settings: MidiSettings) -> Score:
@@ -162,17 +166,15 @@ def open_score(data: bytes, name: str) -> symusic.Score:
     import symusic
 
     if not data:
-        raise CadenzaError(f"{name}: the file is empty (0 bytes); remove it.")
+        raise BadFile(name, "the file is empty (0 bytes)")
     if data[:4] != b"MThd":
-        raise CadenzaError(f"{name}: not a MIDI file (it begins with {data[:4]!r}, not b'MThd'); remove it.")
+        raise BadFile(name, f"not a MIDI file (it begins with {data[:4]!r}, not b'MThd')")
     try:
         raw = symusic.Score.from_midi(data)
     except Exception as error:  # the parser raises RuntimeError, ValueError and others
-        raise CadenzaError(
-            f"{name}: damaged ({str(error).split('!')[0].strip() or 'unreadable'}); remove it."
-        ) from None
+        raise BadFile(name, f"damaged ({str(error).split('!')[0].strip() or 'unreadable'})") from None
     if raw.ticks_per_quarter < 1:
-        raise CadenzaError(f"{name}: damaged ({raw.ticks_per_quarter} ticks per beat); remove it.")
+        raise BadFile(name, f"damaged ({raw.ticks_per_quarter} ticks per beat)")
     return raw
 
 
@@ -231,12 +233,11 @@ def read_bytes(path: Path, settings: MidiSettings, name: str) -> bytes:
     try:
         status = path.stat()
         if not stat.S_ISREG(status.st_mode):
-            raise CadenzaError(f"{name}: not a regular file; leave it out.")
+            raise BadFile(name, "not a regular file", "leave it out")
         size = status.st_size
         if size > settings.max_megabytes * 1e6:
-            raise CadenzaError(
-                f"{name}: {size / 1e6:,.0f} MB, over midi.max_megabytes = {settings.max_megabytes:g}; raise that, or leave it out."
-            )
+            fault = f"{size / 1e6:,.0f} MB, over midi.max_megabytes = {settings.max_megabytes:g}"
+            raise BadFile(name, fault, "raise that, or leave it out")
         return path.read_bytes()
     except OSError as error:
         raise CadenzaError(f"{name}: cannot be read ({error.strerror}); check the path and its permissions.") from None

@@ -9,18 +9,41 @@ import numpy as np
 
 from cadenza import midi
 from cadenza.checkpoint import Facts
-from cadenza.errors import CadenzaError
-from cadenza.instruments import INSTRUMENTS
+from cadenza.errors import BadFile, CadenzaError
+from cadenza.instruments import DRUMS, INSTRUMENTS, program_name, program_number
 from cadenza.notes import Notes, pitch_name
-from cadenza.settings import MidiSettings, SampleSettings
+from cadenza.settings import LONGEST, MidiSettings, SampleSettings
 from cadenza.tokens import Representation
 
 
-def read_prompt(path: Path, reading: MidiSettings, facts: Facts) -> tuple[Notes, str]:
-    """The notes of a file, and what was set aside."""
-    score = midi.parse(midi.read_bytes(path, reading, str(path)), str(path), reading)
-    notes = score.notes(reading, facts.unit)
-    return replace(notes, header=replace(notes.header, name="")), score.set_aside(reading)
+def read_prompt(path: Path, reading: MidiSettings, facts: Facts, instrument: str) -> tuple[Notes, str]:
+    """The notes of a file, and what was taken of it if not all was; a file without notes raises `CadenzaError`.
+
+    Of several instruments, `instrument` is taken, or else the model's own, where the file has it.
+    """
+    try:
+        score = midi.parse(midi.read_bytes(path, reading, str(path)), str(path), reading)
+        wanted = wanted_instruments(reading, facts, instrument)
+        there = [name for name in wanted if program_number(name) in score.parts]
+        otherwise = "all" if reading.instrument == "all" else "auto"
+        reading = reading.model_copy(update={"instrument": there[0] if there else otherwise})
+        notes = score.notes(reading, facts.unit)
+    except BadFile as error:
+        raise CadenzaError(f"{path}: {error.fault}; give another MIDI file to go on from.") from None
+    said = ""
+    if aside := score.set_aside(reading):
+        lacks = f"there is no {program_name(program_number(wanted[0]))}; " if wanted and not there else ""
+        said = f"{lacks}took {score.in_words(score.chosen(reading))}; set aside {aside}"
+    return replace(notes, header=replace(notes.header, name="")), said
+
+
+def wanted_instruments(reading: MidiSettings, facts: Facts, instrument: str) -> list[str]:
+    """Which instruments of a prompt are gone on from, by name or number, the best first; none where all are."""
+    asked = [] if instrument == "any" else [instrument]
+    if reading.instrument == "all":
+        return asked
+    usual = [] if facts.program == DRUMS else [str(facts.program)]
+    return asked + (usual if reading.instrument == "auto" else [reading.instrument])
 
 
 def check_prompt(prompt: Notes, limit: float, settings: SampleSettings, facts: Facts, tokens: Representation) -> None:
@@ -33,6 +56,10 @@ def check_prompt(prompt: Notes, limit: float, settings: SampleSettings, facts: F
         )
     if not tokens.note_count(tokens.encode(prompt)):
         raise CadenzaError("The model's vocabulary lacks every note of the prompt; give another.")
+    if prompt.onset[-1] * prompt.header.step_seconds >= LONGEST:
+        raise CadenzaError(
+            f"The prompt lasts {prompt.length_seconds:,.0f} s, and no piece is longer than {LONGEST:,} s; give a shorter one."
+        )
     if prompt.onset[-1] >= limit:
         asked, option = (f"{settings.bars} bars", "bars") if settings.bars else (f"{settings.seconds:g} s", "seconds")
         raise CadenzaError(

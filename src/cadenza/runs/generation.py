@@ -81,9 +81,9 @@ def ready(asked: Asked) -> Generator[Record, None, tuple[SampleSettings, Notes |
     yield Said(f"{origins_in_words(sampling, asked.settings.sample, improviser.sampling)}.")
     prompt = None
     if asked.prompt is not None:
-        prompt, aside = improviser.read_prompt(asked.prompt)
-        if aside:
-            yield Said(f"{asked.prompt}: set aside {aside}.")
+        prompt, taken = improviser.read_prompt(asked.prompt, sampling.instrument)
+        if taken:
+            yield Said(f"{asked.prompt}: {taken}.")
         if unknown := improviser.representation.unknown(prompt):
             yield Said(f"{asked.prompt}: {in_words(unknown, improviser.representation.unit)}")
     elif opening := len(improviser.opening):

@@ -34,7 +34,7 @@ class SampleSettings(Section):
     top_p_by_field: dict[str, TopP] = Field({}, description="The same of single fields.")
     min_p: MinP = Field(0.0, description="Drop ids less likely than this share of the likeliest.")
     min_p_by_field: dict[str, MinP] = Field({}, description="The same of single fields.")
-    seconds: float = Field(60.0, gt=0, le=LONGEST, description="Length of a piece, seconds.")
+    seconds: float = Field(60.0, gt=0, le=LONGEST, description=f"Length of a piece, seconds; {LONGEST:,} at most.")
     notes: int = Field(0, ge=0, le=100_000, description="Length of a piece, notes; 0 asks for none.")
     bars: int = Field(0, ge=0, le=10_000, description="Length of a piece in music of beats, bars; 0 asks for none.")
     ending: Literal["free", "held", "cut"] = Field(
