@@ -47,7 +47,7 @@ def device(name: str) -> torch.device:
         name = next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
     if not there.get(name):
         raise CadenzaError(
-            f"There is no device {name!r} here; devices: {', '.join(kind for kind, found in there.items() if found)}. Leave it out to take the fastest."
+            f"There is no device {name!r} here; devices: {', '.join(kind for kind, found in there.items() if found)}, or auto for the fastest of them."
         )
     return torch.device(name)
 

@@ -15,7 +15,8 @@ def controls(sampling: SampleSettings) -> dict[tuple[str, str], str]:
         of = "" if key == "temperature" else f"{name} of "
         shown |= {(table, field): f"{of}{field} {one:g}" for field, one in getattr(sampling, table).items()}
     if sampling.repeats:
-        shown["repeats", ""] = f"phrases of {sampling.phrase} notes heard again {sampling.repeats} times at most"
+        often = "once" if sampling.repeats == 1 else f"{sampling.repeats} times"
+        shown["repeats", ""] = f"phrases of {sampling.phrase} notes heard again {often} at most"
     if sampling.novel:
         shown["novel", ""] = f"{sampling.novel} notes on end of a training piece at most"
     if sampling.instrument != "any":
@@ -28,6 +29,8 @@ def controls_in_words(sampling: SampleSettings) -> str:
 
     >>> controls_in_words(SampleSettings(temperature=0.9, by_field={"pitch": 1.1}, top_p=0.95))
     'temperature 0.9, pitch 1.1, top-p 0.95'
+    >>> controls_in_words(SampleSettings(temperature=0.9, repeats=1))
+    'temperature 0.9, phrases of 16 notes heard again once at most'
     """
     return ", ".join(controls(sampling).values())
 
