@@ -124,6 +124,9 @@ def test_notes_are_streamed_as_the_file_has_them(cadenza: Cadenza, model: Path, 
         (["--again", "missing.json"], "cannot read this record"),
         (["--again", "PROMPT", "--top-k", "pitch=3"], "leave out --top-k"),
         (["--stream", "--best-of", "3"], "leave out --best-of"),
+        (["--stream", "--out", "pieces"], "--stream writes no file and chooses none; leave out --out."),
+        (["--formats", ""], "No format is given; formats: mid, "),
+        (["--device", "gpu"], "There is no device 'gpu' here; devices: cpu"),
         (["--again", "PROMPT", "--seed", "1", "-n", "2"], "leave out --count, --seed"),
     ],
 )
@@ -167,6 +170,25 @@ def test_bars_are_those_of_the_usual_metre(cadenza: Cadenza, tmp_path: Path) -> 
     written = midi.read(tmp_path / "seed1-01.mid", unit="beats")
     assert written.onset[-1] < 8 * 3 * 24  # eight bars of six quavers
     assert written.header.time_base == TimeBase("beats", 24)
+
+
+def test_a_reader_of_the_stream_who_has_enough_ends_it_quietly(model: Path) -> None:
+    command = [sys.executable, "-m", "cadenza", "generate", str(model), "--stream", "--seed", "1", "-n", "9"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "pitch" in json.loads(process.stdout.readline())
+        process.stdout.close()
+        assert process.stderr.read() == "Temperature 0.95 (the default).\n"
+    assert process.returncode == 0
+
+
+def test_a_format_given_twice_is_written_once(cadenza: Cadenza, model: Path, tmp_path: Path) -> None:
+    asked = ["generate", model, "--seed", "1", "--seconds", "5", "--formats", "mid,MID,mid", "--out", tmp_path / "out"]
+    code, out, _ = cadenza(*asked)
+    assert code == 0
+    assert out.count("Wrote ") == 1
+    assert json.loads((tmp_path / "out/seed1-01.json").read_text())["formats"] == ["mid"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")

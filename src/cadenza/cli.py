@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import sys
 from collections.abc import Generator, Iterator, Mapping
@@ -19,6 +18,9 @@ from cadenza.settings import INNOCENT, Settings, validate
 
 if TYPE_CHECKING:
     from cadenza.corpus.scan import Corpus
+
+PIECES = Path("pieces")
+"""Where pieces go unless told otherwise."""
 
 app = typer.Typer(
     name="cadenza",
@@ -57,7 +59,9 @@ def show(records: Iterator[Any], to_errors: bool = False) -> None:
 
 def refuse(reason: str, given: Mapping[str, object]) -> None:
     """Options, by name, that were given and make no sense raise `CadenzaError`."""
-    names = ", ".join(f"--{name.replace('_', '-')}" for name, value in given.items() if value not in (None, "", False))
+    names = ", ".join(
+        f"--{name.replace('_', '-')}" for name, value in given.items() if value is not None and value is not False
+    )
     if names:
         raise CadenzaError(f"{reason}; leave out {names}.")
 
@@ -173,8 +177,8 @@ def generate(
     ending: options.Ending = None, temperature: options.Temperature = None, top_k: options.TopK = None, top_p: options.TopP = None,
     min_p: options.MinP = None, best_of: options.BestOf = 1, instrument: options.Instrument = None, repeats: options.Repeats = None,
     novel: options.Novel = False, novel_notes: options.NovelNotes = None, seed: options.PieceSeed = None, prompt: options.Prompt = None,
-    again: options.Again = None, stream: options.Stream = False, formats: options.Formats = "", out: options.PiecesOut = Path("pieces"),
-    soundfont: options.Soundfont = "", force: options.Force = False, device: options.PieceDevice = None,
+    again: options.Again = None, stream: options.Stream = False, formats: options.Formats = None, out: options.PiecesOut = None,
+    soundfont: options.Soundfont = None, force: options.Force = False, device: options.PieceDevice = None,
 ) -> None:  # fmt: skip
     """Improvise new pieces with a trained model, as `tune` found best unless an option says otherwise."""
     controls = {"temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p}
@@ -199,11 +203,11 @@ def generate(
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     asked = generation.Asked(load(model, device or "cpu"), model, settings, seed, prompt)
     if stream:
-        writing = {"best_of": best_of > 1, "formats": formats, "soundfont": soundfont, "force": force}
+        writing = {"best_of": best_of > 1, "out": out, "formats": formats, "soundfont": soundfont, "force": force}
         refuse("--stream writes no file and chooses none", writing)
         show(generation.stream(asked), to_errors=True)
     else:
-        show(generation.generate(asked, generation.Place(out, formats, not force, settings.audio), best_of))
+        show(generation.generate(asked, generation.Place(out or PIECES, formats, not force, settings.audio), best_of))
 
 
 def for_pieces(
@@ -213,17 +217,19 @@ def for_pieces(
     given = {key: value for key, value in sample.items() if value is not None}
     for control, text in controls.items():
         given |= parse_control(control, text) if text is not None else {}
-    return validate({"sample": given | {"count": count}, "audio": {"soundfont": soundfont}})
+    return validate({"sample": given | {"count": count}, "audio": {"soundfont": soundfont or ""}})
 
 
-def make_again(record: Path, model: Path | None, out: Path, formats: str, force: bool, device: str | None) -> None:
+def make_again(
+    record: Path, model: Path | None, out: Path | None, formats: str | None, force: bool, device: str | None
+) -> None:
     """The piece of a record, by the model that the record names unless another is given."""
     from cadenza import load
     from cadenza.runs import generation, provenance
 
     known = provenance.read_record(record)
     where = model or Path(known.model)
-    place = generation.Place(out, formats, not force, known.audio)
+    place = generation.Place(out or PIECES, formats, not force, known.audio)
     show(generation.again(record, known, load(where, device or known.device), where, place))
 
 
@@ -293,6 +299,3 @@ def main() -> None:
     except KeyboardInterrupt:
         print("cadenza: interrupted.", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)

@@ -40,14 +40,14 @@ def write(path: Path, data: bytes, keep: bool = False) -> Path:
 
 
 def known_formats(text: str, allowed: Sequence[str] = FORMATS) -> list[str]:
-    """``mid,mp3`` to a list; a format that is not allowed raises `CadenzaError`."""
+    """``mid,mp3`` to a list, each once; a format that is not allowed raises `CadenzaError`."""
     formats = [part.strip().lower().lstrip(".") for part in text.split(",") if part.strip()]
     for kind in formats:
         if kind not in allowed:
             raise CadenzaError(f"Format {kind!r} cannot be written here; formats: {', '.join(allowed)}.")
     if not formats:
         raise CadenzaError(f"No format is given; formats: {', '.join(allowed)}.")
-    return formats
+    return list(dict.fromkeys(formats))
 
 
 def piece(

@@ -95,9 +95,13 @@ Again = Annotated[
     typer.Option("--again", metavar="FILE", help="The .json beside a piece: make the same bytes once more."),
 ]
 Stream = Annotated[
-    bool, typer.Option("--stream", help="Print every note as it is made, a JSON object a line; write no file.")
+    bool,
+    typer.Option(
+        "--stream",
+        help="Print every new note as it is made, a JSON object a line; write no file. Pieces come side by side, notes of a prompt not at all.",
+    ),
 ]
-PiecesOut = Annotated[Path, typer.Option("--out", help="Folder for the pieces.")]
+PiecesOut = Annotated[Path | None, typer.Option("--out", help="Folder for the pieces; pieces unless given.")]
 PieceDevice = Annotated[str | None, typer.Option("--device", help="cpu (unless given), cuda, mps or auto.")]
 Pieces = Annotated[int | None, typer.Option("--pieces", min=2, help="Pieces improvised with each setting.")]
 PiecesSeconds = Annotated[
@@ -110,7 +114,8 @@ PiecesSeconds = Annotated[
 # What is heard and seen
 
 Formats = Annotated[
-    str, typer.Option("--formats", help="Any of mid, mp3, wav, flac, ogg, png, svg, with commas; mid,mp3 unless given.")
+    str | None,
+    typer.Option("--formats", help="Any of mid, mp3, wav, flac, ogg, png, svg, with commas; mid,mp3 unless given."),
 ]
 Sounds = Annotated[str, typer.Option("--formats", help="Any of mp3, wav, flac, ogg, with commas.")]
 Pictures = Annotated[str, typer.Option("--formats", help="Any of png, svg, with commas.")]

@@ -85,13 +85,13 @@ class Shown:
 
 
 def emit(line: str) -> None:
-    """Put a line out at once; where it cannot be written, `CadenzaError`. A reader that has left is its own error."""
+    """Put a line out at once; where it cannot be written, `CadenzaError`. A reader that has enough ends the program."""
     try:
         print(line, flush=True)
-    except BrokenPipeError:
-        raise
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried again
+        if isinstance(error, BrokenPipeError):
+            raise SystemExit(0) from None
         raise CadenzaError(
             f"The notes cannot be written ({error.strerror}); free space or send them elsewhere."
         ) from None

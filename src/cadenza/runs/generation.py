@@ -25,14 +25,14 @@ class Place:
     """Where pieces go, and as what; `keep` leaves other files of the same name alone."""
 
     folder: Path
-    formats: str
+    formats: str | None
     keep: bool
     audio: AudioSettings
 
     @property
     def kinds(self) -> list[str]:
         """The formats; an unknown one, or sound without a soundfont, raises `CadenzaError`."""
-        kinds = export.known_formats(self.formats or DEFAULT_FORMATS)
+        kinds = export.known_formats(DEFAULT_FORMATS if self.formats is None else self.formats)
         if set(kinds) & set(export.SOUNDS):
             from cadenza import audio
 
@@ -131,7 +131,8 @@ def write(
 
 def again(path: Path, known: PieceRecord, improviser: Improviser, model: Path, place: Place) -> Iterator[Record]:
     """Make the piece of a record, read from `path`, once more; another model, or an altered record, raises `CadenzaError`."""
-    origin, place = known.origin, replace(place, formats=place.formats or ",".join(known.formats), audio=known.audio)
+    origin, formats = known.origin, ",".join(known.formats) if place.formats is None else place.formats
+    place = replace(place, formats=formats, audio=known.audio)
     if improviser.weights_sha256 != origin.model_sha256:
         raise CadenzaError(
             f"{path}: made by another model ({origin.model_sha256[:12]}…) than {model} ({improviser.weights_sha256[:12]}…); give the model that made it: cadenza generate MODEL --again {path.name}."
