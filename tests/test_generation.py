@@ -162,6 +162,17 @@ def test_a_record_of_another_model_is_one_sentence(cadenza: Cadenza, model: Path
     assert "made by another model" in error
 
 
+def test_a_model_that_has_moved_is_asked_for(cadenza: Cadenza, model: Path, tmp_path: Path) -> None:
+    cadenza("generate", model, "--seed", "5", "--seconds", "5", "--formats", "mid", "--out", tmp_path)
+    moved, record = model.rename(tmp_path / "moved.safetensors"), tmp_path / "seed5-01.json"
+    code, _, error = cadenza("generate", "--again", record)
+    assert code == 2
+    assert error.strip() == (
+        f"cadenza: {record}: its model is no longer at {model}; say where it is: cadenza generate MODEL --again {record}."
+    )
+    assert cadenza("generate", moved, "--again", record, "--out", tmp_path / "again")[0] == 0
+
+
 def test_bars_are_those_of_the_usual_metre(cadenza: Cadenza, tmp_path: Path) -> None:
     scores_model = saved(tmp_path, "scores")
     assert (
@@ -273,7 +284,7 @@ def test_a_record_of_another_piece_is_not_replaced_and_the_same_piece_adds_a_for
         (("prompt", "tempo"), 0), (("prompt", "pitch"), None), (("prompt", "onset"), "abc"), (("prompt", "meter"), [4]),
         (("prompt",), [1]), (("origin", "seed"), 1.5), (("origin", "item"), -1), (("origin", "sample", "top_p"), 2),
         (("scores",), {"score": float("nan")}), (("formats",), ["doc"]), (("prompt", "pitch"), [60]),
-        (("prompt", "velocity"), [80, 80, 80, 90]),
+        (("prompt", "velocity"), [80, 80, 80, 90]), (("origin", "seed"), 6), (("origin", "item"), 1), (("notes",), 3),
     ],
 )  # fmt: skip
 def test_an_altered_record_is_one_sentence(

@@ -19,9 +19,6 @@ from cadenza.settings import INNOCENT, Settings, validate
 if TYPE_CHECKING:
     from cadenza.corpus.scan import Corpus
 
-PIECES = Path("pieces")
-"""Where pieces go unless told otherwise."""
-
 app = typer.Typer(
     name="cadenza",
     help="Learn the music in a folder of MIDI files and improvise new pieces.",
@@ -207,7 +204,11 @@ def generate(
         refuse("--stream writes no file and chooses none", writing)
         show(generation.stream(asked), to_errors=True)
     else:
-        show(generation.generate(asked, generation.Place(out or PIECES, formats, not force, settings.audio), best_of))
+        show(
+            generation.generate(
+                asked, generation.Place(out or options.PIECES, formats, not force, settings.audio), best_of
+            )
+        )
 
 
 def for_pieces(
@@ -228,8 +229,8 @@ def make_again(
     from cadenza.runs import generation, provenance
 
     known = provenance.read_record(record)
-    where = model or Path(known.model)
-    place = generation.Place(out or PIECES, formats, not force, known.audio)
+    where = model or provenance.model_of(record, known)
+    place = generation.Place(out or options.PIECES, formats, not force, known.audio)
     show(generation.again(record, known, load(where, device or known.device), where, place))
 
 

@@ -101,7 +101,8 @@ Stream = Annotated[
         help="Print every new note as it is made, a JSON object a line; write no file. Pieces come side by side, notes of a prompt not at all.",
     ),
 ]
-PiecesOut = Annotated[Path | None, typer.Option("--out", help="Folder for the pieces; pieces unless given.")]
+PIECES = Path("pieces")
+PiecesOut = Annotated[Path | None, typer.Option("--out", help=f"Folder for the pieces; {PIECES} unless given.")]
 PieceDevice = Annotated[str | None, typer.Option("--device", help="cpu (unless given), cuda, mps or auto.")]
 Pieces = Annotated[int | None, typer.Option("--pieces", min=2, help="Pieces improvised with each setting.")]
 PiecesSeconds = Annotated[

@@ -12,7 +12,7 @@ from cadenza.improviser import Improviser, Piece
 from cadenza.notes import Notes
 from cadenza.records import NoteMade, Progress, Record, Said, counted
 from cadenza.runs.controls import origins_in_words
-from cadenza.runs.provenance import PieceRecord, bits_per_note, formats_there, record_of
+from cadenza.runs.provenance import PieceRecord, bits_per_note, check_made_again, formats_there, record_of
 from cadenza.sample import check_fields
 from cadenza.settings import AudioSettings, SampleSettings, Settings
 from cadenza.tokens.contract import in_words
@@ -145,6 +145,8 @@ def again(path: Path, known: PieceRecord, improviser: Improviser, model: Path, p
         yield Said(f"{path}: made by {origin.made_by}, this is {piece.origin['made_by']}; the piece may differ.")
     elif piece.origin != origin.as_dict():
         raise CadenzaError(f"{path}: its prompt or its settings were altered; give the record as it was written.")
+    else:
+        check_made_again(path, known, record_of(improviser, piece, model, prompt, place.audio, kinds, known.scores))
     yield from write(asked, piece, prompt, known.scores, kinds, place, place.folder / path.stem)
 
 

@@ -17,7 +17,11 @@ from cadenza import export
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, Piece
 from cadenza.notes import Header, Notes
+from cadenza.records import counted
 from cadenza.settings import AudioSettings, SampleSettings, Section
+
+ROUNDING = 0.01
+"""By how many bits per note a piece may differ from itself."""
 
 
 class Origin(Section):
@@ -119,6 +123,25 @@ def read_record(path: Path) -> PieceRecord:
         ) from None
     export.known_formats(",".join(found.formats))
     return found
+
+
+def model_of(path: Path, known: PieceRecord) -> Path:
+    """Where the record at a path says that its model is; a model that has gone raises `CadenzaError`."""
+    model = Path(known.model)
+    if not model.exists():
+        raise CadenzaError(
+            f"{path}: its model is no longer at {model}; say where it is: cadenza generate MODEL --again {path}."
+        )
+    return model
+
+
+def check_made_again(path: Path, known: PieceRecord, found: PieceRecord) -> None:
+    """A piece that is not that of the record at a path raises `CadenzaError`; rounding alone makes none another."""
+    same = (known.notes, known.seconds) == (found.notes, found.seconds)
+    if not same or abs(known.bits_per_note - found.bits_per_note) > ROUNDING:
+        raise CadenzaError(
+            f"{path}: made again, the piece has {counted(found.notes, 'note')} in {found.seconds:g} s, and the record says {known.notes:,} in {known.seconds:g} s; it was altered (its seed or item, say) or made on another kind of machine."
+        )
 
 
 def formats_there(path: Path, piece: Piece) -> list[str]:
