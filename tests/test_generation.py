@@ -173,6 +173,20 @@ def test_a_model_that_has_moved_is_asked_for(cadenza: Cadenza, model: Path, tmp_
     assert cadenza("generate", moved, "--again", record, "--out", tmp_path / "again")[0] == 0
 
 
+@pytest.mark.parametrize("last", ["file", "folder"])
+def test_a_name_that_is_taken_is_found_before_the_first_file(
+    cadenza: Cadenza, model: Path, tmp_path: Path, last: str
+) -> None:
+    taken = tmp_path / "out" / "seed5-01.svg"
+    taken.parent.mkdir()
+    taken.write_text("mine") if last == "file" else taken.mkdir()
+    asked = ["generate", model, "--seed", "5", "--seconds", "5", "--formats", "mid,svg", "--out", taken.parent]
+    code, _, error = cadenza(*asked)
+    assert code == 2
+    assert "seed5-01.svg: there is another file of this name" in error
+    assert list(taken.parent.iterdir()) == [taken]
+
+
 def test_bars_are_those_of_the_usual_metre(cadenza: Cadenza, tmp_path: Path) -> None:
     scores_model = saved(tmp_path, "scores")
     assert (

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
 
 from cadenza import midi
 from cadenza.errors import CadenzaError
 from cadenza.notes import Notes
 from cadenza.settings import AudioSettings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PICTURES = ("png", "svg")
 SOUNDS = ("mp3", "wav", "flac", "ogg")
@@ -21,8 +30,8 @@ def write(path: Path, data: bytes, keep: bool = False) -> Path:
 
     Failure raises `CadenzaError`.
     """
-    if keep and path.exists() and path.read_bytes() != data:
-        raise CadenzaError(f"{path}: there is another file of this name; pass --force to replace it, or another --out.")
+    if keep and path.exists():
+        check_same(path, data)
     part = path.with_name(f"{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -39,6 +48,12 @@ def write(path: Path, data: bytes, keep: bool = False) -> Path:
     return path
 
 
+def check_same(path: Path, data: bytes) -> None:
+    """Anything else at this path raises `CadenzaError`."""
+    if not path.is_file() or path.read_bytes() != data:
+        raise CadenzaError(f"{path}: there is another file of this name; pass --force to replace it, or another --out.")
+
+
 def known_formats(text: str, allowed: Sequence[str] = FORMATS) -> list[str]:
     """``mid,mp3`` to a list, each once; a format that is not allowed raises `CadenzaError`."""
     formats = [part.strip().lower().lstrip(".") for part in text.split(",") if part.strip()]
@@ -53,26 +68,52 @@ def known_formats(text: str, allowed: Sequence[str] = FORMATS) -> list[str]:
 def piece(
     notes: Notes,
     stem: Path,
-    formats: Iterable[str],
+    formats: Sequence[str],
     program: int,
     settings: AudioSettings,
     prompt_notes: int = 0,
     keep: bool = False,
 ) -> Iterator[Path]:
-    """Write `stem`.mid, .mp3, .png … and yield each path; sound and picture are made once."""
-    samples = figure = None
-    for kind in formats:
+    """Write `stem`.mid, .mp3, .png … and yield each path; what `keep` forbids to replace is found before the first."""
+    made = Renderings(notes, str(stem), program, settings, prompt_notes)
+    paths = {kind: stem.with_name(f"{stem.name}.{kind}") for kind in formats}
+    for kind, path in paths.items():
+        if keep and path.exists():
+            check_same(path, made.data(kind))
+    for kind, path in paths.items():
+        yield write(path, made.data(kind), keep)
+
+
+@dataclass(frozen=True)
+class Renderings:
+    """A piece in any format; sound and picture are made once, when they are first asked for."""
+
+    notes: Notes
+    title: str
+    program: int
+    settings: AudioSettings
+    prompt_notes: int
+
+    @cached_property
+    def samples(self) -> npt.NDArray[np.float32]:
+        from cadenza import audio
+
+        return audio.render(midi.to_symusic(self.notes, self.program), self.settings, self.title)
+
+    @cached_property
+    def figure(self) -> Figure:
+        from cadenza import plot
+
+        return plot.piano_roll(self.notes, prompt_notes=self.prompt_notes)
+
+    def data(self, kind: str) -> bytes:
+        """The bytes of a file of this format."""
         if kind == "mid":
-            data = midi.to_bytes(notes, program)
-        elif kind in SOUNDS:
+            return midi.to_bytes(self.notes, self.program)
+        if kind in SOUNDS:
             from cadenza import audio
 
-            if samples is None:
-                samples = audio.render(midi.to_symusic(notes, program), settings, str(stem))
-            data = audio.encode(samples, kind)
-        else:
-            from cadenza import plot
+            return audio.encode(self.samples, kind)
+        from cadenza import plot
 
-            figure = plot.piano_roll(notes, prompt_notes=prompt_notes) if figure is None else figure
-            data = plot.to_bytes(figure, kind)
-        yield write(stem.with_name(f"{stem.name}.{kind}"), data, keep)
+        return plot.to_bytes(self.figure, kind)
