@@ -22,7 +22,7 @@ from cadenza.records import Said, outcome
 from cadenza.runs import generation
 from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, Settings, TokenSettings
 from cadenza.tokens import representation
-from conftest import Cadenza
+from conftest import Cadenza, same_notes
 
 ALL_EVENTS = representation("study", TimeBase("seconds", 100)).vocabulary
 FACTS = {
@@ -335,6 +335,36 @@ def test_an_unusable_prompt_is_named(model_file: Path, notes: Notes, seconds: fl
         load(model_file).generate(seconds=seconds, prompt=notes)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"seed": -1}, r"^seed = -1: a seed is a whole number, 0 or more\.$"),
+        ({"seed": "7"}, "seed = '7': a seed is a whole number"),
+        ({"seed": True}, "seed = True: a seed is a whole number"),
+        (
+            {"temperature": {"pitch": 1.5}},
+            r"sample\.temperature = .* \(sample\.by_field takes those of single fields\)\.",
+        ),
+        ({"novel": True}, r"^sample: novel takes a number, and True is none\.$"),
+        ({"temperature": True}, "temperature takes a number, and True is none"),
+        ({"best_of": 3}, "use cadenza generate --best-of"),
+        ({"prompt": 3}, "A prompt is notes or the path of a MIDI file, not int"),
+        ({"prompt": "missing.mid"}, r"^missing\.mid: cannot be read"),
+    ],
+)
+def test_what_python_cannot_ask_for_is_one_sentence(model_file: Path, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(CadenzaError, match=words):
+        load(model_file).generate(seconds=5, **({"seed": 1} | given))
+
+
+@pytest.mark.parametrize("kind", [str, Path])
+def test_a_prompt_may_be_the_path_of_a_file(model_file: Path, kind: type[Any], tmp_path: Path) -> None:
+    given, path = prompt("seconds"), tmp_path / "prompt.mid"
+    path.write_bytes(midi.to_bytes(given))
+    by_path = load(model_file).generate(seconds=20, prompt=kind(path))
+    assert same_notes(by_path[0], load(model_file).generate(seconds=20, prompt=given)[0])
+
+
 def test_an_unknown_sampling_setting_names_the_nearest(model_file: Path) -> None:
     with pytest.raises(CadenzaError, match="temperature"):
         load(model_file).generate(temprature=1)
@@ -361,6 +391,8 @@ def damage(kind: str, path: Path) -> None:
         path.write_bytes(data[: len(data) // 2])
     elif kind == "empty":
         path.write_bytes(b"")
+    elif kind == "midi":
+        path.write_bytes(midi.to_bytes(Notes.of([0], [60], [5], [80])))
     elif kind == "text":
         path.write_text("not a model at all, only words")
     elif kind == "pickle":
@@ -386,7 +418,7 @@ def damage(kind: str, path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "words"),
     [
-        ("truncated", "damaged"), ("empty", "damaged"), ("text", "damaged"), ("pickle", "pickle"), ("torch", "pickle"),
+        ("truncated", "damaged"), ("empty", "damaged"), ("text", "damaged"), ("midi", "a MIDI file, where a model is wanted"), ("pickle", "pickle"), ("torch", "pickle"),
         ("version", "format 99"), ("foreign", "not a Cadenza model"), ("mismatch", "do not fit"), ("facts", "do not fit"), ("huge", "do not fit"), ("no json", "header is damaged"), ("missing", "cannot read"),
     ],
 )  # fmt: skip

@@ -33,6 +33,10 @@ def complaint(*assignments: str, preset: str = "small", config: Path | None = No
     return str(caught.value)
 
 
+def test_an_instrument_to_play_may_be_written_in_any_case() -> None:
+    assert build(sample={"instrument": " Violin "}).sample.instrument == "violin"
+
+
 # What is not known
 
 

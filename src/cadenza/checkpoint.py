@@ -199,6 +199,10 @@ def load_checkpoint(path: Path, device: str = "cpu") -> Checkpoint:
         raise CadenzaError(
             f"{path}: cannot read this model ({error.strerror}); give a run folder or its model.safetensors."
         ) from None
+    if begins == b"MThd":
+        raise CadenzaError(
+            f"{path}: a MIDI file, where a model is wanted; give a run folder or its model.safetensors (and music to go on from with --prompt)."
+        )
     if begins[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise CadenzaError(f"{path}: a pickle, which could run any code and is never opened; give a model.safetensors.")
     try:

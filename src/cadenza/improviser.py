@@ -84,16 +84,28 @@ class Improviser(Checkpoint):
         """The notes of a MIDI file as this model's corpus was read, for an instrument; and what was taken, if not all."""
         return read_prompt(path, self.reading, self.facts, instrument)
 
-    def generate(self, count: int = 1, seed: int = 0, prompt: Notes | None = None, **sampling: Any) -> list[Notes]:
+    def generate(
+        self, count: int = 1, seed: int = 0, prompt: Notes | str | Path | None = None, **sampling: Any
+    ) -> list[Notes]:
         """`count` pieces; `sampling` takes the keys of `SampleSettings`, by default those the model was tuned to.
 
-        The notes of `prompt` come back untouched before each continuation. The same seed gives the
-        same pieces on the same machine, and piece k does not depend on `count`.
+        The notes of `prompt` (or of the MIDI file at this path) come back untouched before each continuation. The same
+        seed, from 0 on, gives the same pieces on the same machine, and piece k does not depend on `count`.
         """
         if fixed := {"opening", "sweep"} & set(sampling):
             raise CadenzaError(f"sample.{fixed.pop()} is fixed by the run that made the model; leave it out.")
+        if "best_of" in sampling:
+            raise CadenzaError(
+                "best_of is an option of the command only; use cadenza generate --best-of, or choose with cadenza.evaluate.ranking."
+            )
         settings = self.settled(validate({"sample": {**sampling, "count": count}}).sample)
-        return [piece.notes for piece in outcome(self.stream(settings, range(count), seed, prompt))]
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise CadenzaError(f"seed = {seed!r}: a seed is a whole number, 0 or more.")
+        if isinstance(prompt, str | Path):
+            prompt, _ = self.read_prompt(Path(prompt), settings.instrument)
+        if not isinstance(prompt, Notes | None):
+            raise CadenzaError(f"A prompt is notes or the path of a MIDI file, not {type(prompt).__name__}.")
+        return [piece.notes for piece in outcome(self.stream(settings, range(count), int(seed), prompt))]
 
     def settled(self, given: SampleSettings) -> SampleSettings:
         """What was set in `given`, else what this model was tuned to, else the defaults.

@@ -245,7 +245,11 @@ def validate(values: Mapping[str, Mapping[str, Any]]) -> Settings:
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "value_error":  # of a whole section
             raise CadenzaError(f"{place}: {first['ctx']['error']}.") from None
-        raise CadenzaError(f"{place} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}.") from None
+        by_field = BY_FIELD.get(place.removeprefix("sample.")) if isinstance(first["input"], Mapping) else None
+        hint = f" (sample.{by_field} takes those of single fields)" if by_field else ""
+        raise CadenzaError(
+            f"{place} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}{hint}."
+        ) from None
 
 
 def section_fields(section: str) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from cadenza.settings.section import Section, nearest
 
@@ -52,6 +52,11 @@ class SampleSettings(Section):
     sweep: tuple[Temperature, ...] = Field(
         (), description="Temperatures at which a run makes that many pieces each; empty takes the one temperature."
     )
+
+    @field_validator("instrument", mode="before")
+    @classmethod
+    def in_any_case(cls, name: object) -> object:
+        return name.strip().lower() if isinstance(name, str) else name
 
     @model_validator(mode="after")
     def possible(self) -> SampleSettings:
