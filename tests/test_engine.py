@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from llvmlite import binding, ir
+from numba import njit
 
 from cadenza import engine
-from cadenza.engine.kernels import exponentials, gelu
+from cadenza.engine.kernels import before_compiling, exponentials, gelu
 from cadenza.engine.matrices import Room, linear
 from cadenza.engine.packing import Packing
 from cadenza.engine.shapes import weight_shapes
@@ -167,3 +168,18 @@ def test_infinite_logits_from_huge_weights_are_refused_and_not_played() -> None:
     weights["heads.leave.0.weight"] = np.full_like(weights["heads.leave.0.weight"], np.inf)
     with pytest.raises(CadenzaError, match="not a number"):
         engine.reader(weights, settings, schema)
+
+
+def test_what_is_compiled_is_told_once_and_before() -> None:
+    told: list[int] = []
+
+    @njit
+    def doubled(number: Any) -> Any:
+        return 2 * number
+
+    before_compiling(lambda: told.append(len(doubled.signatures)))
+    assert (doubled(1), doubled(2), doubled(1.5)) == (2, 4, 3.0)
+    assert told == [0]
+    before_compiling(lambda: told.append(-1))
+    assert doubled(3) == 6
+    assert told == [0]

@@ -99,12 +99,9 @@ def demo(out: options.DemoOut = Path("runs/demo"), minutes: options.DemoMinutes 
 
 @app.command()
 def inspect(
-    source: options.Source,
-    as_json: options.AsJson = False,
-    set_: options.Set = None,
-    config: options.Config = None,
-    files: options.Files = None,
-) -> None:
+    source: options.Source, as_json: options.AsJson = False, set_: options.Set = None,
+    config: options.Config = None, files: options.Files = None,
+) -> None:  # fmt: skip
     """Show what is in a source: what would be dropped and why, instruments, range, polyphony, duplicates."""
     from cadenza import terminal
     from cadenza.corpus.inspection import findings
@@ -190,25 +187,22 @@ def generate(
         make_again(again, model, out, formats, force, device)
         return
     if model is None:
-        raise CadenzaError(
-            "Which model is to improvise? Give a run folder or a model file: cadenza generate runs/demo."
-        )
-    from cadenza import load
+        raise CadenzaError("Which model is to improvise? Name a run folder or model file: cadenza generate runs/demo.")
+    if stream:
+        writing = {"best_of": best_of > 1, "out": out, "formats": formats, "soundfont": soundfont, "force": force}
+        refuse("--stream writes no file and chooses none", writing)
+    from cadenza import load, terminal
     from cadenza.runs import generation
 
     settings = for_pieces(controls, sample, count, soundfont)
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     asked = generation.Asked(load(model, device or "cpu"), model, settings, seed, prompt)
+    terminal.announce_compiling()
     if stream:
-        writing = {"best_of": best_of > 1, "out": out, "formats": formats, "soundfont": soundfont, "force": force}
-        refuse("--stream writes no file and chooses none", writing)
         show(generation.stream(asked), to_errors=True)
     else:
-        show(
-            generation.generate(
-                asked, generation.Place(out or options.PIECES, formats, not force, settings.audio), best_of
-            )
-        )
+        place = generation.Place(out or options.PIECES, formats, not force, settings.audio)
+        show(generation.generate(asked, place, best_of))
 
 
 def for_pieces(
@@ -222,16 +216,17 @@ def for_pieces(
 
 
 def make_again(
-    record: Path, model: Path | None, out: Path | None, formats: str | None, force: bool, device: str | None
+    path: Path, model: Path | None, out: Path | None, formats: str | None, force: bool, device: str | None
 ) -> None:
     """The piece of a record, by the model that the record names unless another is given."""
-    from cadenza import load
+    from cadenza import load, terminal
     from cadenza.runs import generation, provenance
 
-    known = provenance.read_record(record)
-    where = model or provenance.model_of(record, known)
+    known = provenance.read_record(path)
+    where = model or provenance.model_of(path, known)
     place = generation.Place(out or options.PIECES, formats, not force, known.audio)
-    show(generation.again(record, known, load(where, device or known.device), where, place))
+    terminal.announce_compiling()
+    show(generation.again(path, known, load(where, device or known.device), where, place))
 
 
 @app.command()

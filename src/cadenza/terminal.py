@@ -37,6 +37,8 @@ Result = TypeVar("Result")
 WORKS_SHOWN, NAMES_SHOWN = 24, 4
 """How many works of several pieces are listed, and how many pieces of each."""
 
+COMPILING = "Compiling the loops that improvise (up to two minutes, once; later runs start at once) ..."
+
 console = Console(highlight=False, soft_wrap=True, markup=False)
 errors = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
@@ -95,6 +97,13 @@ def emit(line: str) -> None:
         raise CadenzaError(
             f"The notes cannot be written ({error.strerror}); free space or send them elsewhere."
         ) from None
+
+
+def announce_compiling() -> None:
+    """Say on standard error, above bars, that loops are compiled, once they are and if they are."""
+    from cadenza.engine.kernels import before_compiling
+
+    before_compiling(lambda: print(COMPILING, file=sys.stderr, flush=True))
 
 
 def verdict(evaluation: Evaluation, figure: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from numba import njit
+from numba.core import event
 
 Floats = npt.NDArray[np.float32]
 
@@ -24,6 +25,26 @@ def compiled(*liberties: str) -> Callable[[Callable[..., Any]], Any]:
             return njit(**how)(loop)
 
     return compile_loop
+
+
+class FirstCompilation(event.Listener):
+    """Calls `tell` before the first loop is compiled that has not been kept on disk."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self.tell, self.told = tell, False
+
+    def on_start(self, _: event.Event) -> None:
+        if not self.told:
+            self.told = True
+            self.tell()
+
+    def on_end(self, _: event.Event) -> None:
+        """Nothing."""
+
+
+def before_compiling(tell: Callable[[], None]) -> None:
+    """From now on, call `tell` once, before the first loop that is compiled; never if all are kept on disk."""
+    event.register("numba:compile", FirstCompilation(tell))
 
 
 in_order = compiled("contract")
