@@ -22,7 +22,9 @@ from cadenza.settings import AugmentSettings, ModelSettings
 from cadenza.tokens import Rows, Schema
 
 frames = pytest.importorskip("frames", reason="the benchmarks are not part of the source distribution")
-pages, published, repeats, seeds, voices = map(pytest.importorskip, ("all", "published", "repeats", "seeds", "voices"))
+pages, calibration, published, repeats, seeds, voices = map(
+    pytest.importorskip, ("all", "calibration", "published", "repeats", "seeds", "voices")
+)
 
 PIECE = [[60, 64, 67], [], [59, 62, 67, 71], [60]]
 
@@ -360,11 +362,22 @@ SMALL = {"batches": {"rows": 64, "size": 2}, "model": {"layers": 1, "width": 32,
 def test_one_command_prints_the_protocol_and_the_figures(
     name: str, write: Any, unit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(published, "THREADS", 1)
     monkeypatch.setitem(published.TASKS, name, replace(published.TASKS[name], settings=SMALL))
     monkeypatch.setattr(pages, "PAGE", tmp_path / "benchmarks.md")
     monkeypatch.setattr(pages, "ROOT", tmp_path)
-    command = ["published.py", name, "--data", str(write(tmp_path)), "--minutes", "0.01", "--seed", "2", "--record"]
+    command = [
+        "published.py",
+        name,
+        "--data",
+        str(write(tmp_path)),
+        "--minutes",
+        "0.01",
+        "--seed",
+        "2",
+        "--threads",
+        "1",
+        "--record",
+    ]
     monkeypatch.setattr(sys, "argv", command)
     published.main()
     *lines, last = capsys.readouterr().out.splitlines()
@@ -407,8 +420,9 @@ def test_seeds_are_kept_on_the_page_with_their_mean_and_range(tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--minutes", "0"], "--minutes must be more than 0"),
-        (["--minutes", "nan"], "--minutes must be more than 0"),
+        (["--minutes", "0"], "--minutes and --threads must be more than 0"),
+        (["--minutes", "nan"], "--minutes and --threads must be more than 0"),
+        (["--threads", "0"], "--minutes and --threads must be more than 0"),
         (["--seed", "-1"], "--seed at least 0"),
         ([], "there is no such file"),
     ],
@@ -423,3 +437,17 @@ def test_a_wrong_option_is_one_sentence_and_exit_code_2(
     told = capsys.readouterr().err.strip()
     assert said in told
     assert "\n" not in told
+
+
+def test_a_temperature_divides_all_logits_and_the_best_of_the_grid_is_kept() -> None:
+    schema = voices.VoiceRows()
+    model, rng = untrained(schema), np.random.default_rng(0)
+    rows = rng.integers(0, voices.SILENT + 1, (40, 4)).astype(np.int16)
+    last = np.array([31, 22, 14, 7], dtype=np.int16)
+    before = np.log(chances(model, schema, rows, last, 3))
+    cold = nats(model, schema, rows)
+    found = calibration.calibrate(model, schema, [rows])
+    assert nats(model, schema, rows) < cold  # random music, of which a network with large weights is too sure
+    assert found[3] > 1
+    after = np.log(chances(model, schema, rows, last, 3))
+    assert before - before[0] == pytest.approx((after - after[0]) * found[3], abs=1e-3)
