@@ -39,10 +39,12 @@ READING_ORDER = (
     "report",
     "export",
     "checkpoint",
+    "hearing",
     "improviser",
     "runs",
     "terminal",
     "options",
+    "web",
     "cli",
 )
 

@@ -222,9 +222,9 @@ class SampleSettings(Section):
     seconds: float = Field(60.0, gt=0, le=LONGEST, description="Length of a piece, seconds.")
     notes: int = Field(0, ge=0, le=100_000, description="Length of a piece, notes; 0 asks for none.")
     bars: int = Field(0, ge=0, le=10_000, description="Length of a piece in music of beats, bars; 0 asks for none.")
-    ending: Literal["free", "held", "cut"] = Field(
+    ending: Literal["free", "held", "cut", "never"] = Field(
         "free",
-        description="How a piece ends: by itself, or near the length where that is likeliest (free); not before the last fifth (held, the default where a length is given); wherever it has come to (cut).",
+        description="How a piece ends: by itself, or near the length where that is likeliest (free); not before the last fifth (held, the default where a length is given); wherever it has come to (cut), though not by itself (never).",
     )
     repeats: int = Field(0, ge=0, description="A phrase is heard again so often at most; 0 is off, 4 ends loops.")
     phrase: int = Field(16, ge=2, le=1000, description="Notes of such a phrase.")
