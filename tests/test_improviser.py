@@ -529,3 +529,13 @@ def test_a_piece_that_never_ends_is_the_beginning_of_a_longer_one(tmp_path: Path
     )
     assert (len(short.notes), len(long.notes)) == (40, 120)
     assert np.array_equal(long.rows[: len(short.rows)], short.rows)
+
+
+@pytest.mark.parametrize("kind", ["beats", "seconds"])
+@pytest.mark.parametrize("pause", [0.013, 0.7, 9.0])
+def test_nothing_that_follows_a_prompt_begins_before_its_entry(tmp_path: Path, kind: str, pause: float) -> None:
+    model, given = load(saved(tmp_path, kind)), prompt(kind)
+    entry = float(given.onset[-1] * given.header.step_seconds + pause)
+    for piece in model.generate(4, prompt=given, entry=entry, seconds=60, ending="never"):
+        onsets = piece.onset[len(given) :] * piece.header.step_seconds
+        assert len(onsets) and onsets.min() >= entry - 1e-6

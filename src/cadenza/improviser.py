@@ -20,6 +20,7 @@ from cadenza.errors import CadenzaError
 from cadenza.hearing import Frame, Hearing
 from cadenza.instruments import INSTRUMENTS
 from cadenza.notes import Header, Notes, from_first_onset, pitch_name
+from cadenza.phrases.entry import Entry
 from cadenza.phrases.loops import Loops
 from cadenza.phrases.novelty import Novelty
 from cadenza.playability import Player
@@ -140,6 +141,9 @@ class Improviser(Checkpoint):
         if not settings.masks:
             grammar = Unmasked(grammar)
         rules, wishes = self.rules(settings, header, prompt or tokens.decode(begun, header)), self.wishes(settings)
+        if prompt is not None and settings.entry:
+            start = math.ceil(settings.entry / header.step_seconds - 1e-6) - late
+            wishes = [Entry(tokens, start), *wishes]
         grammar = Ruled(grammar, rules, wishes) if rules or wishes else grammar
         led, held = settings.ending in ("free", "held"), settings.ending in ("held", "never")
         length = Length(limit - late, settings.notes or math.inf, led, held)

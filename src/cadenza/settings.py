@@ -229,6 +229,9 @@ class SampleSettings(Section):
     repeats: int = Field(0, ge=0, description="A phrase is heard again so often at most; 0 is off, 4 ends loops.")
     phrase: int = Field(16, ge=2, le=1000, description="Notes of such a phrase.")
     novel: int = Field(0, ge=0, le=1000, description="Most notes on end as in a training piece, in any key; 0 is off.")
+    entry: float = Field(
+        0.0, ge=0, le=LONGEST, description="No note of what follows a prompt begins before this time, seconds."
+    )
     rows: int = Field(20_000, ge=1, description="Most rows of a piece.")
     opening: int = Field(0, ge=0, description="Rows of a training piece with which every piece begins.")
     masks: bool = Field(True, description="Rule out what the representation's grammar forbids.")
