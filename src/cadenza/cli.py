@@ -344,6 +344,19 @@ def report(run: RunArgument) -> None:
     show(stages.report(open_run(run)))
 
 
+@app.command()
+def studio(
+    folder: Annotated[Path, typer.Option("--folder", help="Where music, runs and kept pieces lie.")] = Path(),
+    host: Annotated[str, typer.Option("--host", help="Where to listen; beyond this machine it takes a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.")] = 7878,
+    open_: Annotated[bool, typer.Option("--open/--no-open", help="Show the page in a browser.")] = True,
+) -> None:  # fmt: skip
+    """Play, train and listen on a page of this machine."""
+    from cadenza.web.server import serve
+
+    show(serve(folder, host, port, open_))
+
+
 @corpora.command("list")
 def corpora_list() -> None:
     """Names, terms and citations."""

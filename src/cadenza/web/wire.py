@@ -1,0 +1,245 @@
+"""What goes over the wire: the bodies of requests and responses, as the page and the schema know them.
+
+Times are seconds, pitches MIDI numbers, velocities 1…127. A note is `[onset, pitch, duration, velocity]`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import Path
+from pydantic import BaseModel, ConfigDict, Field
+
+from cadenza.settings import PLAYED
+
+LONGEST_SECONDS = 1200.0
+"""How long one plays on."""
+MOST_NOTES = 50_000
+ID = r"^[a-z0-9-]{1,64}$"
+
+Id = Annotated[str, Path(pattern=ID, description="An id that the studio gave.")]
+Seconds = Annotated[float, Field(strict=True, ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+Length = Annotated[float, Field(strict=True, gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
+Pitch = Annotated[int, Field(strict=True, ge=0, le=127)]
+Velocity = Annotated[int, Field(strict=True, ge=1, le=127)]
+Note = tuple[Seconds, Pitch, Length, Velocity]
+NoteList = Annotated[list[Note], Field(max_length=MOST_NOTES)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+Temperature = Annotated[float, Field(strict=True, ge=0, le=10, allow_inf_nan=False)]
+Name = Annotated[str, Field(strict=True, max_length=200)]
+
+
+class Asked(BaseModel):
+    """A request; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """What is wrong, in one sentence."""
+
+    detail: str
+
+
+class Controls(Asked):
+    """How the model plays; what is left out, or null, is the model's own."""
+
+    temperature: Temperature | None = None
+    by_field: dict[str, Temperature] | None = None
+    top_k: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    top_p: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
+    min_p: Annotated[float, Field(strict=True, ge=0, lt=1)] | None = None
+    repeats: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    novel: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    instrument: Literal[PLAYED] | None = None  # type: ignore[valid-type]
+
+
+class NewSession(Asked):
+    model: Annotated[str, Field(strict=True, pattern=ID)]
+    seed: Seed = 0
+    controls: Controls = Controls()
+    prompt: NoteList = []
+
+
+class Change(Asked):
+    """New controls from a time on; they replace those given before, key by key."""
+
+    at: Seconds
+    controls: Controls = Controls()
+
+
+class Undo(Asked):
+    at: Seconds
+
+
+class Draw(Asked):
+    """The new beginning; `at` is when the model may enter, if that is after its last onset."""
+
+    notes: NoteList
+    at: Seconds = 0.0
+
+
+class Keep(Asked):
+    """`until` leaves out the notes that begin then or later."""
+
+    name: Name = ""
+    until: Seconds | None = None
+
+
+class NewRun(Asked):
+    music: Annotated[str, Field(strict=True, pattern=ID)]
+    name: Name = ""
+    preset: Literal["tiny", "small", "base"] = "small"
+    minutes: Annotated[float, Field(strict=True, ge=1, le=600, allow_inf_nan=False)] = 10
+    seed: Seed = 0
+
+
+class Made(BaseModel):
+    id: str
+
+
+class Took(BaseModel):
+    """Where the stream is to be opened again: `at` is 0 if nothing was left to go on from."""
+
+    controls: dict[str, Any]
+    take: int
+    notes: int
+    at: float
+
+
+class SessionMade(BaseModel):
+    id: str
+    controls: dict[str, Any]
+    notes: list[Note]
+
+
+class SessionView(BaseModel):
+    id: str
+    model: str
+    seed: int
+    take: int
+    controls: dict[str, Any]
+    notes: list[Note]
+    prompt: int
+    ended: bool
+
+
+class NotesView(BaseModel):
+    notes: list[Note]
+
+
+class RollView(BaseModel):
+    notes: list[tuple[float, int, float, int]]
+    seconds: float
+
+
+class ModelView(BaseModel):
+    id: str
+    name: str
+    unit: str
+    program: int
+    lowest: int
+    highest: int
+    fields: list[str]
+    tempo: float
+    step: int
+
+
+class Finding(BaseModel):
+    file: str
+    verdict: Literal["kept", "left out"]
+    reason: str
+    notes: int
+    seconds: float
+    work: int
+
+
+class MusicView(BaseModel):
+    id: str
+    name: str
+    files: int
+    kept: int
+    state: Literal["reading", "ready", "failed"]
+    error: str
+    notes: int
+    works: int
+    minutes: float
+
+
+class MusicWhole(MusicView):
+    findings: list[Finding]
+
+
+State = Literal["waiting", "preparing", "training", "judging", "done", "stopped", "failed"]
+
+
+class RunView(BaseModel):
+    id: str
+    name: str
+    state: State
+    error: str
+    started: float | None
+    minutes: float | None
+    step: int
+    steps: int
+    notes_per_second: float | None
+    seconds_left: float | None
+    bits_per_note: float | None
+    playable: bool
+
+
+class CurvePoint(BaseModel):
+    step: int
+    epoch: float
+    train: float | None
+    validation: float | None
+
+
+class SampleView(BaseModel):
+    step: int
+    id: str
+
+
+class RunWhole(RunView):
+    settings: dict[str, Any]
+    curve: list[CurvePoint]
+    losses: list[tuple[int, float]]
+    said: list[str]
+    samples: list[SampleView]
+    report: bool
+    verdict: str | None
+
+
+class Originality(BaseModel):
+    """In notes, the longest passage that a training piece has as well, and that of unseen human pieces."""
+
+    verdict: str
+    longest: int
+    human: int | None
+
+
+class KeptView(BaseModel):
+    id: str
+    name: str
+    model: str
+    seed: int
+    seconds: float
+    notes: int
+    made: float
+    originality: Originality | None
+
+
+class KeptWhole(BaseModel):
+    id: str
+    name: str
+    model: str
+    seed: int
+    seconds: float
+    made: float
+    originality: Originality | None
+    notes: list[tuple[float, int, float, int]]
+
+
+class Comparison(BaseModel):
+    columns: list[str]
+    rows: list[list[str | float | None]]
