@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 
-from cadenza.web import play_routes, problems
+from cadenza.web import music_routes, play_routes, problems, result_routes, run_routes
 from cadenza.web.desk import Desk
 from cadenza.web.folder import Studio
 from cadenza.web.safety import Door, Guard
@@ -23,14 +23,14 @@ API = "/api/v1"
 def create(folder: Path, door: Door, warm: bool = True) -> FastAPI:
     """The studio of a folder, behind a door; `warm` compiles the loops before somebody plays."""
     here = Desk(Studio(folder))
-    here.studio.begin()
+    here.begin()
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:  # noqa: ARG001
         if warm:
-            threading.Thread(target=make_ready, args=(here,), daemon=True).start()
+            threading.Thread(target=here.warm, daemon=True).start()
         yield
-        here.speaker.end()
+        here.end()
 
     app = FastAPI(
         title="Cadenza's studio", version="1", openapi_url=f"{API}/openapi.json", docs_url=None, redoc_url=None,
@@ -38,7 +38,8 @@ def create(folder: Path, door: Door, warm: bool = True) -> FastAPI:
     )  # fmt: skip
     app.state.desk = here
     problems.install(app)
-    app.include_router(play_routes.router, prefix=API)
+    for each in (music_routes, run_routes, play_routes, result_routes):
+        app.include_router(each.router, prefix=API)
     app.add_api_route("/", page, include_in_schema=False, methods=["GET", "HEAD"])
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(Guard, door=door)
@@ -47,8 +48,3 @@ def create(folder: Path, door: Door, warm: bool = True) -> FastAPI:
 
 def page() -> FileResponse:
     return FileResponse(STATIC / "index.html", media_type="text/html")
-
-
-def make_ready(here: Desk) -> None:
-    here.speaker.warm()
-    here.players.warm()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import StreamingResponse
 
-from cadenza.web.desk import Desk, desk
+from cadenza.web.desk import Desk, Here
 from cadenza.web.problems import Trouble
 from cadenza.web.sessions import Session
 from cadenza.web.streaming import lines
@@ -26,11 +26,12 @@ from cadenza.web.wire import (
 )
 
 router = APIRouter(tags=["play"])
-Here = Annotated[Desk, Depends(desk)]
 Time = Annotated[float, Query(ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 LONGEST_BLOCK = 60.0
-NDJSON = {200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}, "description": "lines of JSON"}}
-WAVE = {
+NDJSON: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"application/x-ndjson": {"schema": {"type": "string"}}}, "description": "lines of JSON"}
+}
+WAVE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"audio/wav": {"schema": {"type": "string", "format": "binary"}}}, "description": "a WAV file"}
 }
 
@@ -55,7 +56,7 @@ def opened(here: Desk, asked: NewSession) -> Session:
     model = here.players.get(asked.model)
     session = Session(asked.model, model, asked.seed, asked.controls.model_dump(exclude_none=True))
     if asked.prompt:
-        session.take = -1
+        session.take -= 1  # it is the first all the same
         session.draw(session.notes_of(asked.prompt))
     return session
 

@@ -26,7 +26,7 @@ class Players:
     def __init__(self, studio: Studio) -> None:
         self.studio = studio
         self.loaded: OrderedDict[Key, Improviser] = OrderedDict()
-        self.facts: dict[Key, dict[str, Any]] = {}
+        self.facts: dict[Path, tuple[Key | None, dict[str, Any]]] = {}
         self.lock = threading.Lock()
 
     def get(self, id: str) -> Improviser:  # noqa: A002
@@ -56,14 +56,16 @@ class Players:
     def known(self, folder: Path) -> dict[str, Any]:
         """The facts of a run's model; one that cannot be loaded raises `CadenzaError`."""
         key = stamp(folder / MODEL)
-        if key not in self.facts:
+        written, known = self.facts.get(folder, (None, {}))
+        if written != key:
             model = self.load(Run(folder))
             facts = model.facts
-            self.facts[key] = {
+            known = {
                 "unit": facts.unit, "program": facts.program, "lowest": facts.lowest, "highest": facts.highest,
                 "fields": list(model.representation.fields), "tempo": facts.tempo, "step": model.step,
             }  # fmt: skip
-        return self.facts[key]
+            self.facts[folder] = key, known
+        return known
 
     def warm(self) -> None:
         """Play a little with the latest model, so that the loops are compiled before somebody waits for them."""

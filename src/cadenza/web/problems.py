@@ -21,7 +21,7 @@ RESPONSES: dict[int | str, dict[str, object]] = {
 WORDS = {404: "There is nothing at this address.", 405: "This address does not take that method."}
 
 
-class Trouble(CadenzaError):
+class Trouble(CadenzaError):  # noqa: N818
     """What a user of the page can cause, with the status of its answer."""
 
     def __init__(self, status: int, detail: str) -> None:

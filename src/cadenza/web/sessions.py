@@ -98,7 +98,8 @@ class Session:
         """What is there so far, of the notes that begin before `until`."""
         columns = np.array(self.steps, dtype=np.int64).reshape(-1, 4)
         columns = columns[columns[:, 0] * self.step_seconds < until - 1e-6]
-        return one_at_a_time(Notes.of(*columns.T, header=self.header))
+        onset, pitch, duration, velocity = columns.T
+        return one_at_a_time(Notes.of(onset, pitch, duration, velocity, self.header))
 
     def notes_of(self, rows: Sequence[Row]) -> Notes:
         """Notes in seconds on the model's clock; no pitch sounds twice at a time."""

@@ -6,7 +6,7 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 from anyio import to_thread
 
@@ -54,5 +54,5 @@ async def make(session: Session, mine: int, due: float) -> None:
             await to_thread.run_sync(session.advance, due, SLICE_SECONDS)
 
 
-def line(value: dict[str, object]) -> bytes:
+def line(value: Mapping[str, object]) -> bytes:
     return json.dumps(value, separators=(",", ":")).encode() + b"\n"
