@@ -73,11 +73,14 @@ class Errands:
 
     def __init__(self) -> None:
         self.out: set[subprocess.Popen[bytes]] = set()
+        self.over = False
         self.slots = threading.BoundedSemaphore(2)
 
     def send(self, task: str, asked: Values, seconds: float) -> Values:
         """Do a task; what its process objects to, or cannot do in time, raises `CadenzaError`."""
         with self.slots:
+            if self.over:
+                raise CadenzaError("The studio is ending.")
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "cadenza.web.errands", task],
                 stdin=subprocess.PIPE,
@@ -102,6 +105,7 @@ class Errands:
         return found
 
     def end(self) -> None:
+        self.over = True
         for process in list(self.out):
             kill(process)
 

@@ -97,7 +97,7 @@ class Keepsakes:
                     "longest": 0,
                     "human": None,
                 }
-        if folder.is_dir():
+        if folder.is_dir() and not self.errands.over:
             write_json(folder / VERDICT, found)
 
     def folder(self, id: str) -> Path:  # noqa: A002

@@ -47,7 +47,7 @@ class Music:
 
     def add(self, folder: Path, form: Form) -> str:
         """Keep what has come in and begin to read it; gives its id."""
-        name = form.texts.get("name", "").strip()[:200] or next(iter(form.names.values())).rpartition(".")[0] or "Music"
+        name = form.name or next(iter(form.names.values())).rpartition(".")[0] or "Music"
         about = {"name": name, "state": "reading", "error": "", "names": form.names, "made": time.time()}
         about["archive"] = f"{slug(name)}.zip"
         write_json(folder / ABOUT, about)
@@ -69,8 +69,8 @@ class Music:
                     state, error = "failed", NOTHING
             except CadenzaError as trouble:
                 state, error, found = "failed", str(trouble), {"findings": []}
-        if not folder.is_dir():
-            return  # removed in the meantime
+        if self.errands.over or not folder.is_dir():
+            return  # it is read again by the next server, or was removed
         write_json(folder / FINDINGS, found)
         write_json(folder / ABOUT, {**about, "state": state, "error": error})
 

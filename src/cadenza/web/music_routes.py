@@ -26,7 +26,7 @@ def form(*files: str, name: bool = False) -> dict[str, Any]:
     file: dict[str, Any] = {"type": "string", "format": "binary"}
     shape: dict[str, Any] = {"files": {"type": "array", "items": file, "minItems": 1}} if "files" in files else {"file": file}  # fmt: skip
     shape |= {"name": {"type": "string", "maxLength": 200}} if name else {}
-    schema = {"type": "object", "required": list(files), "properties": shape}
+    schema = {"type": "object", "required": list(files), "properties": shape, "additionalProperties": False}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 

@@ -8,6 +8,7 @@ import socket
 import threading
 import webbrowser
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import uvicorn
@@ -38,7 +39,8 @@ def serve(folder: Path, host: str, port: int, show: bool) -> Iterator[Said]:
     config = uvicorn.Config(
         app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=3
     )
-    uvicorn.Server(config).run([listening])
+    with suppress(KeyboardInterrupt):  # that is how it is ended
+        uvicorn.Server(config).run([listening])
 
 
 def shown(host: str) -> str:

@@ -16,11 +16,12 @@ from functools import lru_cache
 import numpy as np
 
 from cadenza.errors import CadenzaError
-from cadenza.notes import Header, Notes, TimeBase
+from cadenza.notes import Notes
 from cadenza.settings import AudioSettings
 
 TAIL_SECONDS, LIMIT_SECONDS = 2.0, 20.0
-CLOCK = Header(time_base=TimeBase("seconds", 200))
+TICKS_PER_SECOND, INSIDE = 10_000, 3
+"""The synthesizer takes up events every 64 samples; so many ticks later they fall between, and by chance to neither side."""
 LONGEST_NOTE = 60.0
 """Seconds that a note of a block sounds at most."""
 
@@ -81,12 +82,13 @@ def render(rows: list[tuple[float, int, float, int]], start: float, stop: float,
 
     from cadenza import midi, synthesizer
 
-    score = midi.to_symusic(Notes.of([], [], [], [], CLOCK), program)
-    ticks = score.ticks_per_quarter * 2
+    score, ticks = symusic.Score(TICKS_PER_SECOND // 2), TICKS_PER_SECOND
+    score.tempos.append(symusic.Tempo(0, 120.0))
+    score.tracks.append(midi.to_symusic(Notes.of([], [], [], []), program).tracks[0])
     columns = np.array(rows, dtype=np.float64).reshape(-1, 4)
     columns[:, 2] = columns[:, 2].clip(max=LONGEST_NOTE)
     spans = columns[:, 0] - start, columns[:, 0] + columns[:, 2] - start
-    onset, end = (np.rint(times * ticks).astype(np.int32) for times in spans)
+    onset, end = (np.rint(times * ticks).astype(np.int32) + INSIDE for times in spans)
     pitch, velocity = (columns[:, place].astype(np.int8) for place in (1, 3))
     track = score.tracks[0]
     track.notes = symusic.Note.from_numpy(onset, np.maximum(end - onset, 1), pitch, velocity)

@@ -100,6 +100,8 @@ class Trainings:
                 self.mark(self.running, "begun")
                 self.process = self.start(self.running)
             code = self.process.wait()
+            assert self.process.stdin is not None
+            self.process.stdin.close()
             with self.change:
                 self.over(self.running, code)
                 self.running, self.process = "", None

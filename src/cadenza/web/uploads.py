@@ -14,16 +14,16 @@ from cadenza.corpus.unpack import ARCHIVE_SUFFIXES, MUSIC_SUFFIXES, printable
 from cadenza.web.problems import Trouble
 
 MOST_BYTES, LARGEST_BYTES, MOST_FILES = 500 << 20, 64 << 20, 10_000
-LONGEST_NAME, LONGEST_FIELD = 200, 1000
+LONGEST_NAME = 200
 
 
 @dataclass
 class Form:
-    """What has come in: the names of files by the file that they lie in, and fields that are text."""
+    """What has come in: the names of files by the file that they lie in, and the name of them all."""
 
     folder: Path
     names: dict[str, str] = field(default_factory=dict)
-    texts: dict[str, str] = field(default_factory=dict)
+    name: str = ""
 
 
 class Receiver:
@@ -67,8 +67,8 @@ class Receiver:
     def part_data(self, data: bytes, start: int, end: int) -> None:
         if self.out is None:
             self.text += data[start:end]
-            if len(self.text) > LONGEST_FIELD:
-                raise Trouble(413, f"A field of text has at most {LONGEST_FIELD:,} bytes.")
+            if len(self.text) > 4 * LONGEST_NAME:
+                raise Trouble(400, f"A name has at most {LONGEST_NAME} letters.")
             return
         self.size += end - start
         if self.size > LARGEST_BYTES:
@@ -78,7 +78,11 @@ class Receiver:
 
     def part_end(self) -> None:
         if self.out is None:
-            self.form.texts[self.field_name] = self.text.decode("utf-8", "replace")
+            if self.field_name != "name":
+                raise Trouble(400, "The form has files and a name; leave out what else there is.")
+            self.form.name = self.text.decode("utf-8", "replace")[: LONGEST_NAME + 1].strip()
+            if len(self.form.name) > LONGEST_NAME:
+                raise Trouble(400, f"A name has at most {LONGEST_NAME} letters.")
         self.close()
 
     def end(self) -> None:

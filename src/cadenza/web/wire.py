@@ -8,23 +8,25 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import Path
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from cadenza.settings import PLAYED
 
 LONGEST_SECONDS = 1200.0
 """How long one plays on."""
 MOST_NOTES = 50_000
+WHOLE = BeforeValidator(lambda value: int(value) if isinstance(value, float) and value.is_integer() else value)
+"""JSON knows no difference between 1 and 1.0."""
 ID = r"^[a-z0-9-]{1,64}$"
 
 Id = Annotated[str, Path(pattern=ID, description="An id that the studio gave.")]
 Seconds = Annotated[float, Field(strict=True, ge=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
 Length = Annotated[float, Field(strict=True, gt=0, le=LONGEST_SECONDS, allow_inf_nan=False)]
-Pitch = Annotated[int, Field(strict=True, ge=0, le=127)]
-Velocity = Annotated[int, Field(strict=True, ge=1, le=127)]
+Pitch = Annotated[int, Field(strict=True, ge=0, le=127), WHOLE]
+Velocity = Annotated[int, Field(strict=True, ge=1, le=127), WHOLE]
 Note = tuple[Seconds, Pitch, Length, Velocity]
 NoteList = Annotated[list[Note], Field(max_length=MOST_NOTES)]
-Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32)]
+Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32), WHOLE]
 Temperature = Annotated[float, Field(strict=True, ge=0, le=10, allow_inf_nan=False)]
 Name = Annotated[str, Field(strict=True, max_length=200)]
 
@@ -46,11 +48,11 @@ class Controls(Asked):
 
     temperature: Temperature | None = None
     by_field: dict[str, Temperature] | None = None
-    top_k: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    top_k: Annotated[int, Field(strict=True, ge=0, le=1000), WHOLE] | None = None
     top_p: Annotated[float, Field(strict=True, gt=0, le=1)] | None = None
     min_p: Annotated[float, Field(strict=True, ge=0, lt=1)] | None = None
-    repeats: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
-    novel: Annotated[int, Field(strict=True, ge=0, le=1000)] | None = None
+    repeats: Annotated[int, Field(strict=True, ge=0, le=1000), WHOLE] | None = None
+    novel: Annotated[int, Field(strict=True, ge=0, le=1000), WHOLE] | None = None
     instrument: Literal[PLAYED] | None = None  # type: ignore[valid-type]
 
 
