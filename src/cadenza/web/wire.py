@@ -25,6 +25,8 @@ Length = Annotated[float, Field(strict=True, gt=0, le=LONGEST_SECONDS, allow_inf
 Pitch = Annotated[int, Field(strict=True, ge=0, le=127), WHOLE]
 Velocity = Annotated[int, Field(strict=True, ge=1, le=127), WHOLE]
 Note = tuple[Seconds, Pitch, Length, Velocity]
+Told = Annotated[list[int | float], Field(min_length=4, max_length=4)]
+"""A note in an answer, and in its schema a plain list: those who check answers by it stumble over tuples."""
 NoteList = Annotated[list[Note], Field(max_length=MOST_NOTES)]
 Seed = Annotated[int, Field(strict=True, ge=0, lt=2**32), WHOLE]
 Temperature = Annotated[float, Field(strict=True, ge=0, le=10, allow_inf_nan=False)]
@@ -112,7 +114,7 @@ class Took(BaseModel):
 class SessionMade(BaseModel):
     id: str
     controls: dict[str, Any]
-    notes: list[Note]
+    notes: list[Told]
 
 
 class SessionView(BaseModel):
@@ -121,17 +123,17 @@ class SessionView(BaseModel):
     seed: int
     take: int
     controls: dict[str, Any]
-    notes: list[Note]
+    notes: list[Told]
     prompt: int
     ended: bool
 
 
 class NotesView(BaseModel):
-    notes: list[Note]
+    notes: list[Told]
 
 
 class RollView(BaseModel):
-    notes: list[tuple[float, int, float, int]]
+    notes: list[Told]
     seconds: float
 
 
@@ -205,7 +207,7 @@ class SampleView(BaseModel):
 class RunWhole(RunView):
     settings: dict[str, Any]
     curve: list[CurvePoint]
-    losses: list[tuple[int, float]]
+    losses: list[list[int | float]]
     said: list[str]
     samples: list[SampleView]
     report: bool
@@ -239,7 +241,7 @@ class KeptWhole(BaseModel):
     seconds: float
     made: float
     originality: Originality | None
-    notes: list[tuple[float, int, float, int]]
+    notes: list[Told]
 
 
 class Comparison(BaseModel):
