@@ -529,6 +529,7 @@ def test_a_fault_of_ours_is_one_sentence_without_its_traceback(folder: Path, mon
     answer = TestClient(app, raise_server_exceptions=False).get(at("/models"))
     assert answer.status_code == 500
     assert "division" not in answer.text and answer.json()["detail"].endswith(".")
+    assert "default-src" in answer.headers["content-security-policy"]
 
 
 def test_the_schema_is_kept_to_whatever_comes(folder: Path) -> None:

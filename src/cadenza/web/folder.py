@@ -86,7 +86,7 @@ def identity(name: str) -> str:
     """The id of a folder's name: itself if it is one, else made of it.
 
     >>> identity("my-run"), identity("Étude No. 1")
-    ('my-run', 'tude-no-1-5d5e1f5f')
+    ('my-run', 'tude-no-1-f6b596cd')
     """
     return name if KNOWN.fullmatch(name) else f"{slug(name)}-{sha256(name.encode()).hexdigest()[:8]}"
 

@@ -33,7 +33,9 @@ REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src
 @router.post("/runs", status_code=202)
 def begin(here: Here, asked: NewRun) -> Made:
     """Train on music, or wait for that."""
-    return Made(id=here.trainings.add(asked, here.music.source(asked.music)))
+    source = here.music.source(asked.music)
+    name = asked.name.strip() or here.music.view(source.parent)["name"]
+    return Made(id=here.trainings.add(asked.model_copy(update={"name": name}), source))
 
 
 @router.get("/runs")

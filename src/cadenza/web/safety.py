@@ -123,8 +123,14 @@ def check_content(scope: Scope, headers: Headers) -> None:
     wanted = "multipart/form-data" if scope["path"].endswith(UPLOADS) else "application/json"
     if kind != wanted:
         raise Refused(415, f"This takes {wanted}, not {kind or 'a body of no type'}.")
-    if wanted == "application/json" and int(headers.get("content-length", "0")) > LARGEST_JSON:
+    if wanted == "application/json" and claimed(headers) > LARGEST_JSON:
         raise Refused(413, f"The request is larger than {LARGEST_JSON >> 20} MiB; send less.")
+
+
+def claimed(headers: Headers) -> int:
+    """How long a body says it is; 0 where it does not, or not in digits."""
+    length = headers.get("content-length", "0")
+    return int(length) if length.isdecimal() and len(length) < 20 else 0
 
 
 def limited(scope: Scope, receive: Receive) -> Receive:

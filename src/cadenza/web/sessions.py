@@ -45,6 +45,8 @@ class Session:
     def begin(self, prompt: Notes, asked: dict[str, Any], entry: float) -> None:
         """Another take goes on from these notes; what is impossible raises `CadenzaError` and changes nothing."""
         plan = self.planned(prompt, asked, entry)
+        if not len(prompt):
+            self.header = plan.header
         self.asked, self.plan, self.take = asked, plan, self.take + 1
         self.steps = [tuple(row) for row in np.stack(prompt.columns, axis=1).tolist()]
         self.prompt, self.ended = len(prompt), False

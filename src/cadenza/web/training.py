@@ -43,9 +43,9 @@ class Trainings:
 
     def add(self, asked: NewRun, source: Path) -> str:
         """A new training; its id."""
-        id = fresh(asked.name or source.parent.name.rpartition("-")[0])  # noqa: A001
+        id = fresh(asked.name)  # noqa: A001
         job = {
-            "name": asked.name.strip() or id, "source": str(source.resolve()), "preset": asked.preset,
+            "name": asked.name or id, "source": str(source.resolve()), "preset": asked.preset,
             "minutes": asked.minutes, "seed": asked.seed, "resume": False,
         }  # fmt: skip
         self.queue(id, job)

@@ -12,6 +12,7 @@ from python_multipart.exceptions import FormParserError
 
 from cadenza.corpus.unpack import ARCHIVE_SUFFIXES, MUSIC_SUFFIXES, printable
 from cadenza.web.problems import Trouble
+from cadenza.web.safety import claimed
 
 MOST_BYTES, LARGEST_BYTES, MOST_FILES = 500 << 20, 64 << 20, 10_000
 LONGEST_NAME = 200
@@ -99,7 +100,7 @@ async def receive(request: Request, folder: Path, most_files: int = MOST_FILES, 
     _, options = python_multipart.multipart.parse_options_header(request.headers.get("content-type", ""))
     if not options.get(b"boundary"):
         raise Trouble(400, "This is no form with files: it names no boundary.")
-    check_size(int(request.headers.get("content-length", "0")), most_bytes)
+    check_size(claimed(request.headers), most_bytes)
     receiver = Receiver(folder, most_files)
     seen = 0
     try:

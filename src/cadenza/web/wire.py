@@ -59,6 +59,8 @@ class Controls(Asked):
 
 
 class NewSession(Asked):
+    """A model to play with, and what it goes on from."""
+
     model: Annotated[str, Field(strict=True, pattern=ID)]
     seed: Seed = 0
     controls: Controls = Controls()
@@ -73,6 +75,8 @@ class Change(Asked):
 
 
 class Undo(Asked):
+    """The time from which all is dropped."""
+
     at: Seconds
 
 
@@ -91,6 +95,8 @@ class Keep(Asked):
 
 
 class NewRun(Asked):
+    """What to train on, and how long."""
+
     music: Annotated[str, Field(strict=True, pattern=ID)]
     name: Name = ""
     preset: Literal["tiny", "small", "base"] = "small"
@@ -99,6 +105,8 @@ class NewRun(Asked):
 
 
 class Made(BaseModel):
+    """The id of what was made."""
+
     id: str
 
 
@@ -112,12 +120,16 @@ class Took(BaseModel):
 
 
 class SessionMade(BaseModel):
+    """A session, and how it will play."""
+
     id: str
     controls: dict[str, Any]
     notes: list[Told]
 
 
 class SessionView(BaseModel):
+    """A session as it stands; the first `prompt` notes are those it goes on from."""
+
     id: str
     model: str
     seed: int
@@ -129,15 +141,21 @@ class SessionView(BaseModel):
 
 
 class NotesView(BaseModel):
+    """Notes alone."""
+
     notes: list[Told]
 
 
 class RollView(BaseModel):
+    """Notes to be drawn, and how long they last."""
+
     notes: list[Told]
     seconds: float
 
 
 class ModelView(BaseModel):
+    """A model that can be played with."""
+
     id: str
     name: str
     unit: str
@@ -150,6 +168,8 @@ class ModelView(BaseModel):
 
 
 class Finding(BaseModel):
+    """What became of a file, and why."""
+
     file: str
     verdict: Literal["kept", "left out"]
     reason: str
@@ -159,6 +179,8 @@ class Finding(BaseModel):
 
 
 class MusicView(BaseModel):
+    """Uploaded music in figures."""
+
     id: str
     name: str
     files: int
@@ -171,6 +193,8 @@ class MusicView(BaseModel):
 
 
 class MusicWhole(MusicView):
+    """With what became of each file."""
+
     findings: list[Finding]
 
 
@@ -178,6 +202,8 @@ State = Literal["waiting", "preparing", "training", "judging", "done", "stopped"
 
 
 class RunView(BaseModel):
+    """A run in figures; `bits_per_note` is its best on validation."""
+
     id: str
     name: str
     state: State
@@ -193,6 +219,8 @@ class RunView(BaseModel):
 
 
 class CurvePoint(BaseModel):
+    """An evaluation, in bits per note."""
+
     step: int
     epoch: float
     train: float | None
@@ -200,11 +228,15 @@ class CurvePoint(BaseModel):
 
 
 class SampleView(BaseModel):
+    """Which evaluation has a sample."""
+
     step: int
     id: str
 
 
 class RunWhole(RunView):
+    """All that is told of a run."""
+
     settings: dict[str, Any]
     curve: list[CurvePoint]
     losses: list[list[int | float]]
@@ -223,6 +255,8 @@ class Originality(BaseModel):
 
 
 class KeptView(BaseModel):
+    """A kept piece in figures; `made` is in seconds since 1970."""
+
     id: str
     name: str
     model: str
@@ -234,6 +268,8 @@ class KeptView(BaseModel):
 
 
 class KeptWhole(BaseModel):
+    """A kept piece with its notes."""
+
     id: str
     name: str
     model: str
@@ -245,5 +281,7 @@ class KeptWhole(BaseModel):
 
 
 class Comparison(BaseModel):
+    """A table."""
+
     columns: list[str]
     rows: list[list[str | float | None]]
