@@ -40,10 +40,12 @@ READING_ORDER = (
     "export",
     "checkpoint",
     "prompt",
+    "hearing",
     "improviser",
     "runs",
     "terminal",
     "options",
+    "web",
     "cli",
 )
 

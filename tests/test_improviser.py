@@ -7,7 +7,7 @@ import pickle
 import struct
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,8 +16,9 @@ from safetensors.torch import save
 
 from cadenza import CadenzaError, load, midi
 from cadenza.checkpoint import FORMAT, Facts, fresh_model, model_bytes, with_sampling
-from cadenza.improviser import Improviser, load_improviser
-from cadenza.notes import Header, Notes, TimeBase
+from cadenza.hearing import places
+from cadenza.improviser import Improviser, Plan, load_improviser
+from cadenza.notes import Header, Notes, TimeBase, shift_time
 from cadenza.records import Said, outcome
 from cadenza.runs import generation
 from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, Settings, TokenSettings
@@ -294,7 +295,7 @@ def test_a_note_at_the_onset_of_the_last_one_of_a_prompt_is_not_lost(few: Improv
     more = np.array([[tokens.vocabulary.index(name)] for name in events], dtype=np.int16)
     known = tokens.encode(given, end=False)
     plan = few.plan(SampleSettings(seconds=10), 0, given)
-    piece = few.notes_of(plan, np.concatenate([known, more]))
+    piece = plan.frame(tokens).notes(np.concatenate([known, more]))
     assert sorted(piece.pitch.tolist()) == [60, 60, 62, 62]
 
 
@@ -528,6 +529,59 @@ def test_two_streams_of_one_model_do_not_disturb_each_other(tmp_path: Path) -> N
             assert all(np.array_equal(a, b) for a, b in zip(piece.notes.columns, notes.columns, strict=True))
 
 
+def as_made_from_the_whole(model: Improviser, plan: Plan, item: int) -> list[Notes]:
+    """Each row's new notes, found by reading the whole piece again."""
+    rows, frame = list(plan.begun), plan.frame(model.representation)
+    known = plan.prompt or frame.notes(plan.begun)[:0]
+    found = []
+    for step in model.improvise(plan, [item]):
+        rows.append(step.row)
+        piece = frame.notes(np.stack(rows))
+        new = piece[~np.isin(places(piece), places(known))]
+        if len(new):
+            known = piece
+            found.append(new)
+    return found
+
+
+@every_kind
+@pytest.mark.parametrize("begin", ["prompt", "opening", "blank"])
+@pytest.mark.parametrize("ending", ["free", "never"])
+def test_notes_as_they_are_made_are_those_of_the_whole_piece(
+    tmp_path: Path, kind: str, begin: str, ending: Literal["free", "never"]
+) -> None:
+    opening = load(saved(tmp_path, kind)).representation.encode(prompt(kind), end=False)
+    facts = {"opening": tuple(tuple(row) for row in opening.tolist())} if begin == "opening" else {}
+    model = load(saved(tmp_path, kind, **facts))
+    settings = SampleSettings(seconds=90, rows=200, ending=ending, temperature=1.2)
+    plan = model.plan(settings, 4, prompt(kind) if begin == "prompt" else None)
+    together = list(model.as_made(plan, [0, 1]))
+    for item in (0, 1):
+        wanted = as_made_from_the_whole(model, plan, item)
+        found = [notes for number, notes in together if number == item]
+        assert len(found) == len(wanted) > 2
+        for one, other in zip(found, wanted, strict=True):
+            assert same_notes(one, other)
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_rows_of_events_are_settled_once_their_notes_are_over(tmp_path: Path, masks: bool) -> None:
+    model = load(saved(tmp_path, "study"))
+    tokens = model.representation
+    settings = SampleSettings(seconds=600, rows=300, masks=masks)
+    rows = np.stack([step.row for step in model.improvise(model.plan(settings, 1), [0])])
+    for count in range(0, len(rows), 7):
+        pending = tokens.pending(rows[:count])
+        whole, later = tokens.decode(rows), tokens.decode(np.concatenate([pending, rows[count:]]))
+        moved = int(tokens.steps(rows[:count]).sum() - tokens.steps(pending).sum())
+        known = tokens.decode(rows[:count])
+        new = whole[~np.isin(places(whole), places(known))]
+        again = shift_time(later, moved)
+        again = again[~np.isin(places(again), places(known))]
+        assert same_notes(new, again)
+        assert len(pending) <= (4 if masks else count + 1)
+
+
 def test_weights_in_a_precision_that_numpy_lacks_are_one_sentence(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     path.write_bytes(save({"a": torch.zeros(2, dtype=torch.bfloat16)}, {FORMAT: "{}"}))
@@ -542,3 +596,24 @@ def test_a_model_plays_on_the_cpu_without_loading_what_only_others_need(cadenza:
     assert code == 0
     assert {"numba", "symusic"} <= loaded
     assert loaded & {"torch", "matplotlib", "jinja2", "joblib", "pyloudnorm", "soundfile"} == set()
+
+
+@every_kind
+def test_a_piece_that_never_ends_is_the_beginning_of_a_longer_one(tmp_path: Path, kind: str) -> None:
+    model = load(saved(tmp_path, kind))
+    short, long = (
+        outcome(model.stream(SampleSettings(seconds=3000, rows=2000, notes=notes, ending="never"), [3], 1))[0]
+        for notes in (40, 120)
+    )
+    assert (len(short.notes), len(long.notes)) == (40, 120)
+    assert np.array_equal(long.rows[: len(short.rows)], short.rows)
+
+
+@pytest.mark.parametrize("kind", ["beats", "seconds"])
+@pytest.mark.parametrize("pause", [0.013, 0.7, 9.0])
+def test_nothing_that_follows_a_prompt_begins_before_its_entry(tmp_path: Path, kind: str, pause: float) -> None:
+    model, given = load(saved(tmp_path, kind)), prompt(kind)
+    entry = float(given.onset[-1] * given.header.step_seconds + pause)
+    for piece in model.generate(4, prompt=given, entry=entry, seconds=60, ending="never"):
+        onsets = piece.onset[len(given) :] * piece.header.step_seconds
+        assert len(onsets) and onsets.min() >= entry - 1e-6

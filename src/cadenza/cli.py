@@ -265,6 +265,19 @@ def report(run: options.Run) -> None:
     show(stages.report(open_run(run)))
 
 
+@app.command()
+def studio(
+    folder: options.StudioFolder = Path(),
+    host: options.Host = "127.0.0.1",
+    port: options.Port = 7878,
+    open_: options.Open = True,
+) -> None:
+    """Play, train and listen on a page of this machine."""
+    from cadenza.web.server import serve
+
+    show(serve(folder, host, port, open_))
+
+
 @corpora.command("list")
 def corpora_list() -> None:
     """Names, terms and citations."""

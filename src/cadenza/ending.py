@@ -47,7 +47,7 @@ class Step(NamedTuple):
 class Length:
     """No note begins at `steps` or after, and there are at most so many `notes`.
 
-    `led` pieces are ended in their last stretch; one that is `held` has no end before.
+    `led` pieces are ended in their last stretch; one that is `held` has no end before, or none at all if it is not led.
     """
 
     steps: float = np.inf

@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from cadenza import export
 from cadenza.checkpoint import Checkpoint, Facts, load_checkpoint
 from cadenza.ending import Length, Step
 from cadenza.errors import CadenzaError
+from cadenza.hearing import Frame, Hearing
 from cadenza.instruments import INSTRUMENTS
-from cadenza.notes import Header, Notes, concatenate, from_first_onset, one_at_a_time, shift_time
+from cadenza.notes import Header, Notes, from_first_onset
+from cadenza.phrases.entry import Entry
 from cadenza.phrases.loops import Loops
 from cadenza.phrases.novelty import Novelty
 from cadenza.playability import Player
@@ -27,7 +28,7 @@ from cadenza.prompt import check_prompt, check_range, read_prompt
 from cadenza.records import Progress, outcome
 from cadenza.sample import sample
 from cadenza.settings import LENGTHS, LONGEST, AudioSettings, SampleSettings, validate
-from cadenza.tokens import Grammar, Rows, Rule, Ruled, Unmasked
+from cadenza.tokens import Grammar, Representation, Rows, Rule, Ruled, Unmasked
 
 
 class Piece(NamedTuple):
@@ -72,6 +73,10 @@ class Plan:
     def limit(self) -> int:
         """No note sounds at this step or after."""
         return int(self.length.steps) + self.late
+
+    def frame(self, representation: Representation) -> Frame:
+        """How the rows of pieces become notes."""
+        return Frame(representation, self.header, self.prompt, self.begun, self.late, self.limit)
 
 
 @dataclass(frozen=True)
@@ -147,8 +152,12 @@ class Improviser(Checkpoint):
         if not settings.masks:
             grammar = Unmasked(grammar)
         rules, wishes = self.rules(settings, header, prompt or tokens.decode(begun, header)), self.wishes(settings)
+        if prompt is not None and settings.entry:
+            start = math.ceil(settings.entry / header.step_seconds - 1e-6) - late
+            wishes = [Entry(tokens, start), *wishes]
         grammar = Ruled(grammar, rules, wishes) if rules or wishes else grammar
-        length = Length(limit - late, settings.notes or math.inf, settings.ending != "cut", settings.ending == "held")
+        led, held = settings.ending in ("free", "held"), settings.ending in ("held", "never")
+        length = Length(limit - late, settings.notes or math.inf, led, held)
         return Plan(settings, seed, prompt, header, begun, late, length, grammar)
 
     def improvise(self, plan: Plan, items: Sequence[int]) -> Iterator[Step]:
@@ -175,16 +184,12 @@ class Improviser(Checkpoint):
     def as_made(self, plan: Plan, items: Sequence[int]) -> Iterator[tuple[int, Notes]]:
         """Notes of each item (one or more) as soon as a row has brought them; those of the last stretch come together.
 
-        The finished piece may end some sooner. The whole piece is looked at for each row: fit for minutes, not hours.
+        The finished piece may end some sooner. What a row costs does not grow with the piece.
         """
-        rows = {item: list(plan.begun) for item in items}
-        known = {item: plan.prompt or self.notes_of(plan, plan.begun)[:0] for item in items}
+        heard = {item: Hearing(plan.frame(self.representation)) for item in items}
         for step in self.improvise(plan, items):
-            rows[step.item].append(step.row)
-            piece = self.notes_of(plan, np.stack(rows[step.item]))
-            new = piece[~np.isin(places(piece), places(known[step.item]))]
+            new = heard[step.item].add(step.row)
             if len(new):
-                known[step.item] = piece
                 yield step.item, new
 
     def rules(self, settings: SampleSettings, header: Header, given: Notes) -> list[Rule]:
@@ -217,7 +222,7 @@ class Improviser(Checkpoint):
         rows = np.concatenate([plan.begun, np.stack([step.row for step in steps])]) if steps else plan.begun
         choices = int(self.representation.scored(rows[len(plan.begun) :]).sum())
         origin = self.origin(plan, item)
-        notes = self.notes_of(plan, rows)
+        notes = plan.frame(self.representation).notes(rows)
         notes = replace(notes, header=replace(notes.header, origin=json.dumps(origin, sort_keys=True)))
         nats, removed = (
             math.fsum(column) for column in ([step.nats for step in steps], [step.removed for step in steps])
@@ -231,20 +236,6 @@ class Improviser(Checkpoint):
             "made_by": f"Cadenza {version('cadenza')}", "model_sha256": self.weights_sha256, "seed": plan.seed, "item": item,
             "prompt_sha256": prompt, "sample": plan.settings.model_dump(exclude={"count", "sweep"}),
         }  # fmt: skip
-
-    def notes_of(self, plan: Plan, rows: Rows) -> Notes:
-        """Rows as notes: cut at the plan's limit, the prompt's own notes put back."""
-        piece = self.representation.decode(rows, plan.header)
-        prompt = plan.prompt
-        if prompt is None:
-            return one_at_a_time(cut(from_first_onset(piece), plan.limit))
-        known = self.representation.decode(plan.begun)
-        new = piece[~np.isin(places(piece), places(known))]
-        continuation = one_at_a_time(cut(shift_time(new, plan.late), plan.limit))
-        sounding = (prompt.pitch == continuation.pitch[:, None]) & (
-            prompt.onset + prompt.duration > continuation.onset[:, None]
-        )
-        return concatenate([prompt, continuation[~sounding.any(axis=1)]])
 
 
 def steps_of(bars: int, facts: Facts) -> float:
@@ -262,19 +253,6 @@ def check_sampling(settings: SampleSettings, facts: Facts) -> None:
     steps_of(settings.bars, facts)
     if settings.instrument in INSTRUMENTS:
         check_range(settings.instrument, facts.lowest, facts.highest, Notes.of([], [], [], []))
-
-
-def places(notes: Notes) -> npt.NDArray[np.int64]:
-    """Onset and pitch of every note as one number, shape (N,)."""
-    return notes.onset.astype(np.int64) << 7 | notes.pitch
-
-
-def cut(notes: Notes, limit: int) -> Notes:
-    """No note begins or sounds at `limit` or after."""
-    notes = notes[notes.onset < limit]
-    return Notes.of(
-        notes.onset, notes.pitch, np.minimum(notes.duration, limit - notes.onset), notes.velocity, notes.header
-    )
 
 
 def load_improviser(path: Path, device: str = "cpu") -> Improviser:

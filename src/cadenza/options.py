@@ -128,3 +128,10 @@ SoundsOut = Annotated[Path | None, typer.Option("--out", help="Folder for the so
 PicturesOut = Annotated[
     Path | None, typer.Option("--out", help="Folder for the pictures; beside the file unless given.")
 ]
+
+# The studio
+
+StudioFolder = Annotated[Path, typer.Option("--folder", help="Where music, runs and kept pieces lie.")]
+Host = Annotated[str, typer.Option("--host", help="Where to listen; beyond this machine it takes a token.")]
+Port = Annotated[int, typer.Option("--port", min=0, max=65535, help="0 takes any that is free.")]
+Open = Annotated[bool, typer.Option("--open/--no-open", help="Show the page in a browser.")]

@@ -165,13 +165,13 @@ class Chooser:
         return row
 
     def rows(self, place: Any, draws_LF: Floats, near_L: Flags | None) -> Made:
-        """The next row of each lane. A held piece may end where it is `near`; without flags nothing is held or led."""
+        """The next row of each lane. A held piece may end where it is `near`; without flags nothing is led, and nowhere may what is held end."""
         rows_LF, end_L = np.repeat(self.blank_1F, len(draws_LF), axis=0), NOWHERE
         logits_LV, allowed_LV = self.reader.logits(0, rows_LF), self.grammar.allowed(place, 0, rows_LF)
         if near_L is not None:
             end_L = self.end_nats(logits_LV, allowed_LV, near_L)
-            if self.length.held:
-                allowed_LV = allowed_LV & (~self.ending_V | near_L[:, None])
+        if self.length.held:
+            allowed_LV = allowed_LV & (~self.ending_V if near_L is None else ~self.ending_V | near_L[:, None])
         nats_L, removed_L = self.put(0, rows_LF, logits_LV, allowed_LV, draws_LF, ALL)
         open_L = ~self.grammar.last_field(rows_LF)
         lanes = ALL if open_L.all() else open_L

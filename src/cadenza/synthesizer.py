@@ -48,7 +48,7 @@ def play(task: Task) -> Samples | str:
     mixed = np.zeros((0, 2), dtype=np.float32)
     for number in range(len(score.tracks)):
         try:
-            sound = midirenderer.render_wave_from(soundfont, alone(score, number).dumps_midi())
+            sound = wave(soundfont, alone(score, number))
         except RuntimeError as error:
             if "SoundFont" in str(error):
                 return f"{path}: not a soundfont; give an SF2 file."
@@ -58,6 +58,14 @@ def play(task: Task) -> Samples | str:
             mixed, played = played, mixed
         mixed[: len(played)] += played
     return mixed
+
+
+def wave(soundfont: bytes, score: symusic.Score) -> bytes:
+    """The sound of a score from its tick 0 on as the bytes of a WAV file, at a gain that never varies.
+
+    What cannot be rendered raises `RuntimeError`.
+    """
+    return bytes(midirenderer.render_wave_from(soundfont, score.dumps_midi()))
 
 
 def alone(score: symusic.Score, number: int) -> symusic.Score:

@@ -7,6 +7,7 @@ explode is refused.
 
 from __future__ import annotations
 
+import math
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -42,15 +43,22 @@ class Member:
     data: IO[bytes] | None
 
 
-def unpack(archive: Path, folder: Path, settings: Settings, inside: str = "") -> list[SourceFile]:
-    """Write the archive's music files (those below a folder `inside` if given) into `folder`; a damaged or exploding archive raises `CadenzaError`."""
+def unpack(
+    archive: Path, folder: Path, settings: Settings, inside: str = "", most: float = math.inf
+) -> list[SourceFile]:
+    """Write the archive's music files (those below a folder `inside` if given) into `folder`.
+
+    A damaged or exploding archive, or one of more than `most` files, raises `CadenzaError`.
+    """
     limit = int(settings.corpus.max_archive_gigabytes * 1e9)
     largest = int(settings.midi.max_megabytes * 1e6)
     found: list[SourceFile] = []
     claimed = 0
     try:
-        for member in members(archive):
+        for count, member in enumerate(members(archive), 1):
             claimed += member.size
+            if count > most:
+                raise CadenzaError(f"{archive}: it holds more than {most:,} files; unpack it and take fewer.")
             if claimed > limit:
                 raise CadenzaError(
                     f"{archive}: it unpacks to more than {limit / 1e9:g} GB; raise corpus.max_archive_gigabytes if you trust it."

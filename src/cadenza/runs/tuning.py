@@ -26,7 +26,8 @@ from cadenza.errors import CadenzaError
 from cadenza.evaluate.draws import excerpts_by_notes
 from cadenza.evaluate.fidelity import distance
 from cadenza.evaluate.originality import TrainingIndex, yardstick
-from cadenza.improviser import Improviser, cut
+from cadenza.hearing import cut
+from cadenza.improviser import Improviser
 from cadenza.models import device
 from cadenza.notes import Notes, from_first_onset, one_at_a_time
 from cadenza.records import Progress, Record, Said, counted

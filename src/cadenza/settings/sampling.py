@@ -37,13 +37,16 @@ class SampleSettings(Section):
     seconds: float = Field(60.0, gt=0, le=LONGEST, description=f"Length of a piece, seconds; {LONGEST:,} at most.")
     notes: int = Field(0, ge=0, le=100_000, description="Length of a piece, notes; 0 asks for none.")
     bars: int = Field(0, ge=0, le=10_000, description="Length of a piece in music of beats, bars; 0 asks for none.")
-    ending: Literal["free", "held", "cut"] = Field(
+    ending: Literal["free", "held", "cut", "never"] = Field(
         "free",
-        description="How a piece ends: by itself, or near the length where that is likeliest (free); not before the last fifth (held, the default where a length is given); wherever it has come to (cut).",
+        description="How a piece ends: by itself, or near the length where that is likeliest (free); not before the last fifth (held, the default where a length is given); wherever it has come to (cut), though not by itself (never).",
     )
     repeats: int = Field(0, ge=0, description="A phrase is heard again so often at most; 0 is off, 4 ends loops.")
     phrase: int = Field(16, ge=2, le=1000, description="Notes of such a phrase.")
     novel: int = Field(0, ge=0, le=1000, description="Most notes on end as in a training piece, in any key; 0 is off.")
+    entry: float = Field(
+        0.0, ge=0, le=LONGEST, description="No note of what follows a prompt begins before this time, seconds."
+    )
     rows: int = Field(20_000, ge=1, description="Most rows of a piece.")
     opening: int = Field(0, ge=0, description="Rows of a training piece with which every piece begins.")
     masks: bool = Field(True, description="Rule out what the representation's grammar forbids.")

@@ -129,6 +129,10 @@ class Representation(Schema):
         """Notes of rows, whatever these hold."""
 
     @abstractmethod
+    def pending(self, rows: Rows) -> Rows:
+        """Fewer rows in place of these, after which whatever follows says the same: the notes of the others are settled."""
+
+    @abstractmethod
     def steps(self, rows: Rows) -> npt.NDArray[np.int64]:
         """How far each row moves the clock, shape (N,)."""
 

@@ -94,6 +94,10 @@ class NoteRows(Representation):
             onset[sounds], kept[:, PITCH], self.durations[kept[:, DURATION]], bin_velocity(kept[:, VELOCITY]), header
         )
 
+    def pending(self, rows: Rows) -> Rows:
+        """Only an end, after which nothing counts: every row stands for itself."""
+        return rows[rows[:, SHIFT] == self.end]
+
     def scored(self, rows: Rows) -> Mask:
         mask = np.ones(rows.shape, dtype=bool)
         mask[rows[:, SHIFT] >= self.rest, PITCH:] = False

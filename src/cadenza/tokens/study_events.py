@@ -91,6 +91,16 @@ class StudyEvents(Representation):
         duration = np.maximum(clock[off] - clock[on], 1)
         return Notes.of(clock[on], value[on], duration, velocity[on], header or Header(time_base=self.base))
 
+    def pending(self, rows: Rows) -> Rows:
+        """All from the first note on that still sounds, after the velocity that was in force there."""
+        kind, value = self.kind[rows[:, 0]], self.value[rows[:, 0]]
+        keys = np.flatnonzero((kind == ON) | (kind == OFF))
+        last = keys[::-1][np.unique(value[keys][::-1], return_index=True)[1]]
+        sounding = last[kind[last] == ON]
+        first = int(sounding.min(initial=len(rows)))
+        loudness = np.flatnonzero(kind[:first] == VELOCITY)[-1:]
+        return np.concatenate([rows[loudness], rows[first:]])
+
     def scored(self, rows: Rows) -> Mask:
         return np.asarray(rows != 0)
 
