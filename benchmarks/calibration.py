@@ -19,7 +19,7 @@ from cadenza.models import Model
 from cadenza.models.contract import FieldHeads
 from cadenza.tokens import Rows, Schema
 
-GRID = np.round(np.arange(0.9, 1.51, 0.05), 2)
+GRID = np.round(np.arange(1, 1.31, 0.05), 2)
 """Temperatures that are tried."""
 
 

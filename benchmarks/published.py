@@ -6,14 +6,15 @@ frames but the first of each piece. `jsb16` takes `Jsb16thSeparated.npz`: nats p
 sixteenth, soprano, alto, tenor, bass, each given all before it, pooled over all cells.
 
 The models, the trainer and the likelihood are Cadenza's own; the representations are `frames.py` and `voices.py`.
-The state of the best validation is kept, given a temperature on the validation pieces (`calibration.py`) and scored
-once on the test pieces. Nothing is downloaded. The minutes are the most that training may take, its evaluations included:
+Each evaluated state of the second half is given a temperature on the validation pieces (`calibration.py`); the one that is
+best there is kept and scored once on the test pieces. Nothing is downloaded. The minutes are the most that training may take, its evaluations included:
 `frames` reads a small set twice in every key, `jsb16` has 750 steps, and more would be known by heart.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -155,16 +156,17 @@ def measure(task: Task, given: argparse.Namespace) -> None:
     began = time.perf_counter()
     fitting = plan(model, data, settings).steps
     trainer = Trainer(model, data, settings, min(settings.train.steps or fitting, fitting))
+    kept = Tempered(math.inf, model, "", 0)
     for record in trainer.records():
         if isinstance(record, Evaluation):
             found = held[VALIDATION].per_unit(trainer.average, task.schema, trainer.scores[VALIDATION])
             passed = (time.perf_counter() - began) / 60
             print(f"step {record.step:,} of {trainer.steps:,}, {passed:.1f} minutes: validation {found:.4f}", flush=True)  # fmt: skip
+            if 2 * record.step >= trainer.steps:
+                kept = min(kept, Tempered.of(trainer, task, held[VALIDATION]), key=lambda each: each.nats)
     minutes = (time.perf_counter() - began) / 60
-    model.load_state_dict(trainer.best)
-    temperatures = ", ".join(f"{each:g}" for each in calibrate(model, task.schema, held[VALIDATION].pieces))
-    print(f"Best at step {trainer.best_step:,}; temperatures by validation: {temperatures}", flush=True)
-    valid, test = (each.per_unit(model, task.schema, score_of(model, task.schema, each.pieces)) for each in held.values())  # fmt: skip
+    print(f"Kept: step {kept.step:,}, temperatures {kept.temperatures}", flush=True)
+    valid, test = (each.per_unit(kept.model, task.schema, score_of(kept.model, task.schema, each.pieces)) for each in held.values())  # fmt: skip
     if given.record:
         seeds.record(seeds.Found(given.task, given.minutes, given.seed, valid, test, weights))
     figures = {f"valid_nats_per_{task.unit}": round(valid, 4), f"test_nats_per_{task.unit}": round(test, 4)}
@@ -190,6 +192,22 @@ class Held:
         return float(whole.nats_PF.sum() - begun) / self.units
 
 
+class Tempered(NamedTuple):
+    """A state of the second half of training with temperatures of its own, and its nats per unit on validation."""
+
+    nats: float
+    model: Model
+    temperatures: str
+    step: int
+
+    @classmethod
+    def of(cls, trainer: Trainer, task: Task, held: Held) -> Tempered:
+        model = copy.deepcopy(trainer.average)
+        temperatures = ", ".join(f"{each:g}" for each in calibrate(model, task.schema, held.pieces))
+        nats = held.per_unit(model, task.schema, score_of(model, task.schema, held.pieces))
+        return cls(nats, model, temperatures, trainer.step)
+
+
 def score_of(model: Model, schema: Schema, pieces: Sequence[Rows]) -> Score:
     return score(model, Tables.of(pieces), schema, np.arange(len(pieces)))
 
@@ -211,7 +229,7 @@ def protocol(
         parts,
         f"Training: {task.augmentation}.",
         f"Network: {shape.trunk}, {shape.layers} × {shape.width}, {weights:,} weights, one model.",
-        f"At most {given.minutes:g} minutes on {given.threads} thread{'' if given.threads == 1 else 's'}, seed {given.seed}; the best of {settings.train.evaluations} validations is kept and given a temperature on the same pieces, the test pieces are scored once.",
+        f"At most {given.minutes:g} minutes on {given.threads} thread{'' if given.threads == 1 else 's'}, seed {given.seed}; the states of {settings.train.evaluations} evaluations, those of the second half, are given temperatures on the validation pieces, the best there is kept, the test pieces are scored once.",
     ]
 
 
