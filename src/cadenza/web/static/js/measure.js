@@ -1,3 +1,5 @@
+let pressed = null;
+
 /**
  * `window.studio`: what happened, measured while it happened; for tests, benchmarks and the curious.
  *
@@ -30,12 +32,11 @@ export const studio = {
     this.gaps.length = this.stalls.length = this.steered.length = 0;
     this.late = Infinity;
     this.worstFrame = 0;
+    pressed = null;
   },
 };
 
 window.studio = studio;
-
-let pressed = null;
 
 /** Somebody pressed play. */
 export function press() {

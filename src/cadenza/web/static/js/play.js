@@ -13,6 +13,8 @@ import { button, colour, colours, h, icon, say, set, text, toast, trying } from 
 const BACK_SECONDS = 4;
 const SEEK_SECONDS = 2;
 const DEBOUNCE_MILLISECONDS = 150;
+/** While a control moves on and on, it acts so often. */
+const MOST_MILLISECONDS = 600;
 const MEMORY = "session";
 
 const WORDS = {
@@ -316,12 +318,17 @@ export class Play {
     }
   });
 
-  /** A control moved: change what plays, soon and once. */
+  /** A control moved: change what plays once it rests, or has moved for long. */
   turned() {
     if (!this.player.opened) return;
     clearTimeout(this.soon);
     const touched = performance.now();
-    this.soon = setTimeout(trying(() => this.player.steer({ ...this.controls.values }, touched)), DEBOUNCE_MILLISECONDS);
+    this.since ??= touched;
+    const wait = Math.max(0, Math.min(DEBOUNCE_MILLISECONDS, this.since + MOST_MILLISECONDS - touched));
+    this.soon = setTimeout(() => {
+      this.since = null;
+      trying(() => this.player.steer({ ...this.controls.values }, touched))();
+    }, wait);
   }
 
   async changeModel() {
@@ -414,7 +421,7 @@ export class Play {
     set(this.here, { hidden: state !== "taken" });
     const none = !opened || !notes.length;
     for (const each of [this.undoButton, this.startButton, this.keepButton, ...this.downloads]) set(each, { disabled: none });
-    set(this.anew, { disabled: !opened && !this.draw.notes.length });
+    set(this.anew, { disabled: !opened });
     set(this.playButton, { disabled: !this.models.length && !opened });
     this.hinted();
     this.told();
@@ -461,7 +468,7 @@ export class Play {
   modelled() {
     const model = this.models.find((each) => each.id === this.model.value);
     if (!model) return;
-    this.draw.grid = model.unit === "beats" ? 15 / model.tempo : 0.25;
+    this.draw.grid = model.unit === "beats" ? 30 / model.tempo : 0.25;
     this.draw.cell = { time: 0, pitch: Math.round((model.lowest + model.highest) / 2), length: this.draw.grid };
     this.controls.offer(model.fields);
     this.roll.range(model.lowest, model.highest);

@@ -347,19 +347,7 @@ export class Roll extends EventTarget {
       context.fillStyle = colour("muted");
       context.fillText(label(k * step, step), x + 4, RULER / 2);
     }
-    const until = this.promptEnd;
-    if (until > this.left && this.x(until) > 130) this.tag(context, "given", this.x(until) - 6, "right");
     if (this.hover !== null) this.flag(context, `↶ ${clock(this.hover)}`, this.x(this.hover));
-  }
-
-  tag(context, words, x, align) {
-    context.textAlign = align;
-    const wide = context.measureText(words).width;
-    context.fillStyle = colour("card");
-    context.fillRect(x - wide - 4, 4, wide + 8, RULER - 8);
-    context.fillStyle = colour("muted");
-    context.fillText(words, x, RULER / 2);
-    context.textAlign = "left";
   }
 
   flag(context, words, x) {
@@ -383,6 +371,10 @@ export class Roll extends EventTarget {
       context.setLineDash([4, 4]);
       context.strokeRect(Math.round(this.x(until)) + 0.5, -2, 0, this.height + 4);
       context.setLineDash([]);
+      context.fillStyle = colour("muted");
+      context.font = "12px system-ui, sans-serif";
+      context.textAlign = "right";
+      if (this.x(until) > 60) context.fillText("given", this.x(until) - 6, 15);
     }
     if (this.veiled?.() && x < this.width) {
       context.fillStyle = colour("roll-veil");
