@@ -508,8 +508,8 @@ export class Play {
     if (!kept) return;
     try {
       await this.player.resume(kept.session, kept.asked, kept.given);
-    } catch {
-      sessionStorage.removeItem(MEMORY);
+    } catch (error) {
+      if (error.status >= 400) sessionStorage.removeItem(MEMORY);
       return;
     }
     this.draw.on = false;

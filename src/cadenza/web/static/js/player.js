@@ -15,8 +15,8 @@ import { endOf, firstFrom } from "./notes.js";
 import { Sound } from "./sound.js";
 
 const BLOCK = 0.4;
-/** Seconds from now that a change needs at least. */
-const LEAD = 0.35;
+/** Seconds from now that a change needs, at least and at most; a slow machine needs more. */
+const LEAD = [0.35, 1.2];
 /** Seconds of sound that are kept ready, and of notes that are made ahead. */
 const READY = 2.4;
 const AHEAD = 4;
@@ -58,6 +58,9 @@ export class Player extends EventTarget {
   fetching = null;
   stream = null;
   turning = Promise.resolve();
+  lead = LEAD[0];
+  /** When the latest change was asked for. */
+  turned = null;
 
   constructor() {
     super();
@@ -303,7 +306,15 @@ export class Player extends EventTarget {
     this.look();
   }
 
+  /** How long a change takes here until its first sound is ready; the next one is given that time. */
+  learn() {
+    const took = (performance.now() - this.turned) / 1000;
+    this.lead = Math.min(LEAD[1], Math.max(LEAD[0], 1.25 * took, 0.9 * this.lead));
+    this.turned = null;
+  }
+
   schedule(from, to, buffer, first) {
+    if (this.turned !== null && buffer) this.learn();
     if (this.anchor && this.position > from) {
       this.waiting = performance.now(); // it is too late, by less than a look
       this.anchor = null;
@@ -328,7 +339,7 @@ export class Player extends EventTarget {
 
   /** The first edge of a block that can still be changed; a time that no block reaches may be any. */
   get edge() {
-    const soonest = this.position + (this.paused ? 0 : LEAD);
+    const soonest = this.position + (this.paused ? 0 : this.lead);
     if (this.paused && !this.anchor) return soonest;
     const block = this.blocks.find((each) => each.from >= soonest);
     return block ? block.from : Math.max(soonest, this.ready);
@@ -344,6 +355,7 @@ export class Player extends EventTarget {
       if (!this.session) return;
       this.halt();
       const at = to ?? this.edge;
+      this.turned = this.paused ? null : performance.now();
       if (to !== null) this.stand(to);
       try {
         this.land(await request(at));
@@ -376,17 +388,18 @@ export class Player extends EventTarget {
   async steer(controls, touched = performance.now()) {
     this.asked = { ...this.asked, controls: { ...this.asked.controls, ...controls } };
     this.wish = { ...this.wish, ...controls };
+    this.touched = touched;
     if (this.steering) return;
     this.steering = true;
     try {
       while (this.wish) {
-        const wish = this.wish;
+        const [wish, since] = [this.wish, this.touched];
         this.wish = null;
         await this.turn(async (at) => {
           studio.requests.changes += 1;
           studio.requests.changesAtOnce = Math.max(studio.requests.changesAtOnce, 1);
           const took = await api.call(`/sessions/${this.session}`, { method: "PATCH", json: { at: round(at), controls: wish } });
-          studio.steered.push(Math.round(performance.now() - touched + 1000 * (at - this.position)));
+          studio.steered.push(Math.round(performance.now() - since + 1000 * (at - this.position)));
           return took;
         });
       }
