@@ -280,16 +280,6 @@ def test_a_second_tab_takes_over_and_the_first_says_so(visit: Opener) -> None:
     assert page.locator("button:has-text('Play here')").is_visible()
 
 
-def test_a_server_that_is_gone_is_named_and_waited_for(visit: Opener, server: Server) -> None:
-    page = visit("play", quiet=False)
-    begin(page)
-    server.end()
-    page.wait_for_selector("#gone:visible", timeout=60_000)
-    server.begin()
-    page.wait_for_selector("#gone", state="hidden", timeout=60_000)
-    until(page, "studio.state === 'playing'")
-
-
 @pytest.mark.parametrize("colours", ["light", "dark"])
 @pytest.mark.parametrize("size", [DESK, PHONE], ids=["desk", "phone"])
 def test_everybody_can_use_every_view(visit: Opener, colours: str, size: tuple[int, int]) -> None:
