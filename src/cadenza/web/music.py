@@ -31,12 +31,9 @@ class Music:
         self.one_at_a_time = threading.Lock()
 
     def begin(self) -> None:
-        """Read again what was being read when the server ended, and drop what never came in whole."""
+        """Read again what was being read when the server ended; a folder that is none of its own is left alone."""
         for folder in folders(self.studio.music):
-            about = read_json(folder / ABOUT)
-            if not about:
-                shutil.rmtree(folder, ignore_errors=True)
-            elif about.get("state") == "reading":
+            if read_json(folder / ABOUT).get("state") == "reading":
                 self.start_reading(folder)
 
     def incoming(self, name: str) -> Path:
