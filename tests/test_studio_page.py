@@ -203,7 +203,8 @@ def test_playing_steering_undoing_keeping(visit: Opener, tmp_path: Path) -> None
     until(page, "studio.position() > 5")
     page.keyboard.press("z")
     until(page, "studio.position() < 4 && studio.state === 'playing'")
-    until(page, "studio.position() > 2")
+    undone = held(page, "position()")
+    until(page, f"studio.notes().some(note => note[0] > {undone} && note[0] < studio.position() - 0.5)")
     after = held(page, "notes()")
     assert [note for note in before if note[0] < 0.9] == [note for note in after if note[0] < 0.9]
     assert before != after[: len(before)]
@@ -224,6 +225,27 @@ def test_playing_steering_undoing_keeping(visit: Opener, tmp_path: Path) -> None
     piece.locator("button[aria-label^=Delete]").click()
     page.click("dialog button:has-text('Delete')")
     piece.wait_for(state="detached")
+
+
+def test_after_steering_every_note_sounds(visit: Opener) -> None:
+    page = visit("play")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.method + " " + request.url.split("/sessions/")[-1]))
+    begin(page)
+    page.wait_for_timeout(3000)  # so that sound is ready far ahead
+    for key in ("ArrowRight", "ArrowLeft", "ArrowRight"):
+        page.locator("#dial-temperature").focus()
+        page.keyboard.press(key)
+        page.wait_for_timeout(1200)
+    page.wait_for_timeout(1500)
+    now, notes = held(page, "position()"), held(page, "notes()")
+    last = max(i for i, each in enumerate(asked) if each.startswith("PATCH"))
+    spans = [tuple(map(float, re.findall(r"[\d.]+", each.split("?")[1]))) for each in asked[last:] if "/sound?" in each]
+    edge = min(begin for begin, _ in spans)
+    assert edge < now  # it steered within the time that was waited
+    due = [note[0] for note in notes if edge <= note[0] < now]
+    assert due
+    assert all(any(begin <= onset < end for begin, end in spans) for onset in due)
 
 
 def test_runs_are_compared(visit: Opener) -> None:

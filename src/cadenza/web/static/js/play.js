@@ -8,7 +8,7 @@ import { CLASSES, clock, counted, inWords } from "./notes.js";
 import { Player } from "./player.js";
 import { Roll } from "./roll.js";
 import { press, studio } from "./measure.js";
-import { button, colour, colours, h, icon, say, set, text, toast, trying } from "./ui.js";
+import { button, colour, colours, complain, h, icon, say, set, text, toast, trying } from "./ui.js";
 
 const BACK_SECONDS = 4;
 const SEEK_SECONDS = 2;
@@ -91,8 +91,7 @@ export class Play {
     return h(
       "div",
       { class: "transport", role: "group", "aria-label": "Transport" },
-      h("div", { class: "row keys-row" }, this.startButton, this.playButton, this.undoButton),
-      h("div", { class: "clock" }, this.time, this.status, this.here),
+      h("div", { class: "deck" }, h("div", { class: "row keys-row" }, this.startButton, this.playButton, this.undoButton), h("div", { class: "clock" }, this.time, this.status, this.here)),
       h("div", { class: "row take" }, h("div", { class: "keep" }, this.nameInput, this.keepButton), h("div", { class: "downloads", role: "group", "aria-label": "Download" }, icon("down"), ...this.downloads)),
     );
   }
@@ -126,6 +125,7 @@ export class Play {
   listen() {
     this.player.addEventListener("notes", (event) => this.renewed(event.detail));
     this.player.addEventListener("state", () => this.stated());
+    this.player.addEventListener("trouble", (event) => complain(event.detail));
     this.player.addEventListener("asked", () => this.controls.show(this.player.controls));
     clips.addEventListener("sound", () => this.pause());
     this.roll.addEventListener("view", () => this.followed());

@@ -6,7 +6,7 @@
  * comes late, the music waits (a new anchor) rather than skip. Whoever steers does so at the edge of a block that has not
  * begun, so that nothing that sounds is cut.
  *
- * Events: "notes" (detail: from which time on they changed), "state", "asked" (what is in force changed).
+ * Events: "notes" (detail: from which time on they changed), "state", "asked" (what is in force changed), "trouble" (an error).
  */
 
 import * as api from "./api.js";
@@ -61,6 +61,8 @@ export class Player extends EventTarget {
   lead = LEAD[0];
   /** When the latest change was asked for. */
   turned = null;
+  /** While a change is under way, no sound is asked for: it might be that of notes which are dropped. */
+  changing = false;
 
   constructor() {
     super();
@@ -233,16 +235,16 @@ export class Player extends EventTarget {
 
   /** The server is gone, or has forgotten the session: wait for it, or open another that goes on from the same notes. */
   async recover(error) {
-    if (error.status === 0) {
-      api.lost();
-      await this.pause("gone");
-      return;
-    }
-    if (error.status !== 404 || !this.session) {
+    try {
+      if (error.status === 0) {
+        api.lost();
+        await this.pause("gone");
+      } else if (error.status === 404 && this.session) await this.move(this.asked);
+      else throw error;
+    } catch (trouble) {
       await this.pause();
-      throw error;
+      this.dispatchEvent(new CustomEvent("trouble", { detail: trouble }));
     }
-    await this.move(this.asked);
   }
 
   /** Another session that goes on where this one is: another model, or one for a session that is lost. */
@@ -279,7 +281,7 @@ export class Player extends EventTarget {
       return;
     }
     this.blocks = this.blocks.filter((block) => block.to > now - 10);
-    if (!this.fetching && !over && this.ready < now + READY && (this.ended || this.known >= this.ready + BLOCK)) this.fetch();
+    if (!this.fetching && !this.changing && !over && this.ready < now + READY && (this.ended || this.known >= this.ready + BLOCK)) this.fetch();
   }
 
   /** The next block. */
@@ -299,7 +301,7 @@ export class Player extends EventTarget {
     } catch (error) {
       if (mine.signal.aborted) return;
       if (error.status === 429 || error.status === 503) await new Promise((resolve) => setTimeout(resolve, 300));
-      else this.pause(error.status === 0 ? "gone" : "paused");
+      else if (error.status !== 404) this.recover(error); // a session that is lost is missed by the stream as well
     } finally {
       if (this.fetching === mine) this.fetching = null;
     }
@@ -356,10 +358,12 @@ export class Player extends EventTarget {
       this.halt();
       const at = to ?? this.edge;
       this.turned = this.paused ? null : performance.now();
+      this.changing = true;
       if (to !== null) this.stand(to);
       try {
         this.land(await request(at));
       } finally {
+        this.changing = false;
         if (!this.paused) this.listen(Math.min(this.position, this.known));
       }
     };
@@ -418,9 +422,8 @@ export class Player extends EventTarget {
 
   async restore({ notes, given, reached }) {
     await this.turn(async () => {
-      const heardNotes = notes.slice(0, Math.max(firstFrom(notes, reached), 1));
-      const took = await api.call(`/sessions/${this.session}/draw`, { json: { notes: heardNotes, at: round(reached) } });
-      this.notes = heardNotes;
+      const took = await api.call(`/sessions/${this.session}/draw`, { json: { notes, at: round(Math.max(reached, notes.at(-1)[0])) } });
+      this.notes = notes;
       queueMicrotask(() => ((this.given = given), (this.reached = reached), this.changed(0)));
       return took;
     }, this.position);
