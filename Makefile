@@ -12,7 +12,7 @@ test: $(INSTALLED) fresh
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -rs
 
 benchmarks: $(INSTALLED)
 	$(BIN)/pip install --quiet --constraint constraints.txt --no-build-isolation --editable '.[benchmarks]'

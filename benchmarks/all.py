@@ -38,6 +38,8 @@ TARGETS = {
         "planted_found": "1.0",
         "false_accusations": "0",
     },
+    "scale.py": {"peak_gib": "at most 1.5", "growth_exponent": "at most 1.05", "incremental_share": "at most 0.05"},
+    "distributed.py": {"killed": "1", "lost": "0", "duplicated": "0", "ddp_max_weight_difference": "at most 1e-05"},
     "train_speed.py": {"ratio_vs_study": "at least 3.3", "ratio_vs_hf": "at least 4.5"},
     "speedrun.py": {
         "speedup_vs_study": "at least 8",
@@ -53,12 +55,23 @@ TARGETS = {
         "novel_batch64": "at most 0.1",
     },
     "validity.py": {"samples": "10000", "invalid": "0"},
+    "fuzz.py": {"inputs": "1000000", "hangs": "0", "costly_deaths": "0", "findings": "0", "oversize": "0"},
+    "long_haul.py": {"generations": "10000", "memory_growth": "at most 0.05", "render_growth": "at most 0.05"},
     "first_note.py": {"ratio_vs_import_torch": "at most 1.5"},
+    "resume.py": {"kills": "200", "identical": "200", "lost_steps_max": "at most 20"},
     "import_time.py": {"ratio_vs_python": "at most 25", "heavy_modules": "0"},
+    "studio.py": {
+        "first_note_ms": "at most 500",
+        "first_sound_ms": "at most 1500",
+        "max_audio_gap_ms": "at most 20",
+        "realtime_factor": "at least 50",
+        "fps_5000_notes": "at least 55",
+        "sessions_at_realtime": "at least 8",
+    },
 }
 ORDER = (*TARGETS, "published.py")
 """On the page; `published.py` takes a file and writes its section by itself."""
-PACKAGES = ("joblib", "miditok", "numba", "numpy", "symusic", "torch", "transformers", "typer")
+PACKAGES = ("dask", "joblib", "miditok", "numba", "numpy", "symusic", "torch", "transformers", "typer")
 CONTESTANTS = {"": "Cadenza, `small`", "study_": "the study's network and loop", "hf_": "MidiTok TSD and GPT-2"}
 TABLE = re.compile(r"(?<=<!-- table -->\n).*?(?=<!-- end of table -->)", re.DOTALL)
 

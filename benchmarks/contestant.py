@@ -55,8 +55,8 @@ class Work:
         parts = {part: np.flatnonzero(split == part) for part in PARTS}
         notes = representation("notes", found.base)
         tables = Tables.of([notes.encode(piece) for piece in found.pieces])
-        works = len({found.kept[index].work for index in parts[TRAIN]})
-        return cls(found.pieces, Data(tables, notes, parts[TRAIN], parts[VALIDATION]), parts, works)
+        works = len({found.kept[int(index)].work for index in parts[TRAIN]})
+        return cls(list(found.pieces), Data(tables, notes, parts[TRAIN], parts[VALIDATION]), parts, works)
 
     def rows(self, part: str) -> list[Rows]:
         return [self.data.tables.piece(int(index)) for index in self.parts[part]]

@@ -28,7 +28,7 @@ import numpy as np
 
 from cadenza.corpus.scan import Corpus, scan
 from cadenza.corpus.sources import open_source
-from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
+from cadenza.corpus.split import TEST, TRAIN, VALIDATION
 from cadenza.evaluate.draws import excerpts_by_notes
 from cadenza.evaluate.originality import (
     Likeness,
@@ -114,8 +114,7 @@ class Trial:
 
     @cached_property
     def parts(self) -> list[str]:
-        entries = split_pieces(self.source.entries, Settings().corpus, self.seed)
-        return [entry.split for entry in entries if not entry.reason]
+        return [entry.split for entry in self.source.divided(Settings().corpus, self.seed).kept]
 
     def whole(self, part: str) -> list[Notes]:
         return [piece for piece, where in zip(self.decoded, self.parts, strict=True) if where == part]

@@ -11,10 +11,11 @@ import torch
 from cadenza import models
 from cadenza.checkpoint import fresh_model
 from cadenza.likelihood import score
+from cadenza.planning import MEASURED_STEPS, measure_speed
 from cadenza.records import Step
 from cadenza.runs.settling import against_overfitting, reads_of_a_work, with_values
 from cadenza.settings import ModelSettings, Settings
-from cadenza.train import MEASURED_STEPS, Trainer, measure_speed
+from cadenza.train import Trainer
 from contestant import Bits, Contestant, Work
 
 WIDTH_STEP = 8

@@ -7,7 +7,7 @@ sixteenth, soprano, alto, tenor, bass, each given all before it, pooled over all
 
 The models, the trainer and the likelihood are Cadenza's own; the representations are `frames.py` and `voices.py`.
 Each evaluated state of the second half is given a temperature on the validation pieces (`calibration.py`); the one that is
-best there is kept and scored once on the test pieces. Nothing is downloaded. The minutes are the most that training may take, its evaluations included:
+best there is kept and scored once on the test pieces. Nothing is downloaded. The minutes are the most that training may take, its own evaluations included; calibration comes on top:
 `frames` reads a small set twice in every key, `jsb16` has 750 steps, and more would be known by heart.
 """
 
@@ -33,11 +33,12 @@ from cadenza.corpus.split import PARTS, TEST, TRAIN, VALIDATION
 from cadenza.errors import CadenzaError
 from cadenza.likelihood import Score, score
 from cadenza.models import Model
+from cadenza.planning import plan
 from cadenza.presets import Layer, build, merge
 from cadenza.records import Evaluation
 from cadenza.settings import Settings
 from cadenza.tokens import Rows, Schema
-from cadenza.train import Data, Trainer, plan
+from cadenza.train import Data, Trainer
 from calibration import calibrate
 from frames import FrameRows, frame_rows
 from timing import give_up, needs, report

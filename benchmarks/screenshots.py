@@ -6,60 +6,30 @@ In: a studio's folder (best with music, a run and a kept piece in it). Out: PNG 
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
+from served import chromium, server
+
 SIZES = {"desk": (1280, 800), "phone": (375, 812)}
-VIEWS = ("play", "music", "train", "results")
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-BEGIN_SECONDS, PLAY_SECONDS = 60, 9
-
-
-@contextmanager
-def server(folder: Path) -> Iterator[str]:
-    """The studio of a folder, while it is needed; its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "cadenza", "studio", "--folder", str(folder), "--port", str(port), "--no-open"]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"})
-    address = f"http://127.0.0.1:{port}"
-    try:
-        wait(f"{address}/api/v1/models")
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
-
-
-def wait(address: str) -> None:
-    end = time.monotonic() + BEGIN_SECONDS
-    while True:
-        try:
-            with urllib.request.urlopen(address):
-                return
-        except OSError:
-            if time.monotonic() > end:
-                raise
-            time.sleep(0.2)
+VIEWS = {
+    "play": "#roll-text",
+    "music": "#view-music .detail > *",
+    "train": "#view-train .detail > *",
+    "results": ".pieces > *",
+}
+"""What shows in each that its content is there."""
+PLAY_SECONDS = 9
 
 
 def visit(page: Page, address: str, out: Path, name: str) -> None:
     """Every view at rest, and what only shows when one does something."""
     narrow = page.evaluate("innerWidth") < 800
-    for view in VIEWS:
+    for view, content in VIEWS.items():
         page.goto(f"{address}/#/{view}")
         page.wait_for_load_state("networkidle")
+        page.wait_for_selector(content)
         page.wait_for_timeout(600)
         page.screenshot(path=out / f"{view}-{name}.png", full_page=view != "play" or narrow)
     page.goto(f"{address}/#/play")
@@ -85,18 +55,17 @@ def main() -> None:
     given.add_argument("--out", type=Path, required=True)
     asked = given.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
-    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     with server(asked.folder) as address, sync_playwright() as play:
-        chromium = play.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+        browser = play.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         for size, (width, height) in SIZES.items():
             for colours in ("light", "dark"):
-                context = chromium.new_context(
+                context = browser.new_context(
                     viewport={"width": width, "height": height}, color_scheme=colours, has_touch=size == "phone",
                     device_scale_factor=2 if size == "phone" else 1,
                 )  # fmt: skip
                 visit(context.new_page(), address, asked.out, f"{colours}-{size}")
                 context.close()
-        chromium.close()
+        browser.close()
     print(f"{len(list(asked.out.glob('*.png')))} pictures in {asked.out}")
 
 

@@ -4,14 +4,20 @@ import io
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import mido
 import numpy as np
 import pytest
 
+from cadenza.corpus.scan import Entry
+from cadenza.corpus.split import PARTS, split_works
+from cadenza.lock import RUN_LOCK
 from cadenza.notes import Notes
+from cadenza.runs.folder import Run
+from cadenza.settings import CorpusSettings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch loads; the tests of two workers share the cores
 
@@ -20,10 +26,40 @@ Timed = tuple[int, mido.Message | mido.MetaMessage]
 
 ROOT = Path(__file__).parent.parent
 
+sys.path.append(str(ROOT / "benchmarks"))  # last, since one of them has the name of a package
+
 
 def same_notes(one: Notes, other: Notes) -> bool:
     """Whether every column is equal; headers may differ."""
     return all(np.array_equal(a, b) for a, b in zip(one.columns, other.columns, strict=True))
+
+
+PEAK_KIB = """
+def peak():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+"""
+"""For a process whose memory is measured: `getrusage` would tell its parent's peak if that is higher."""
+
+
+def touched(run: Run) -> dict[Path, int]:
+    """When each file of a run was last written, but for its lock."""
+    files = (path for path in run.folder.rglob("*") if path.is_file() and path.name != RUN_LOCK)
+    return {path: path.stat().st_mtime_ns for path in files}
+
+
+def split_pieces(
+    entries: Sequence[Entry], settings: CorpusSettings, seed: int, seen: Sequence[bool] = ()
+) -> list[Entry]:
+    """The entries with a part, and a fold where there are folds, for every one that is kept."""
+    work = np.array([entry.work for entry in entries if not entry.reason], np.int64)
+    parts, folds = split_works(work, settings, seed, np.array(seen, bool))
+    given = zip(parts.tolist(), folds.tolist(), strict=True)
+    return [
+        entry if entry.reason else replace(entry, split=PARTS[part], fold=fold)
+        for entry in entries
+        for part, fold in [(0, 0) if entry.reason else next(given)]
+    ]
 
 
 class Midi:

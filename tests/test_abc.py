@@ -10,6 +10,7 @@ from cadenza.corpus.scan import scan
 from cadenza.corpus.sources import open_source
 from cadenza.errors import CadenzaError
 from cadenza.presets import build
+from cadenza.records import Progress
 from cadenza.settings import MidiSettings
 
 DEFAULT = MidiSettings()
@@ -41,8 +42,7 @@ def test_the_name_of_an_abc_file_runs_nothing(tmp_path: Path, monkeypatch: pytes
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).write_text(SCALE)
     with open_source(name, build()) as source:
-        for progress in scan(source, build()):
-            assert progress.done == progress.total == 1
+        assert next(scan(source, build())) == Progress("reading", 1, 1)
     assert len(parse_abc(Path(name).read_text(), name, DEFAULT).parts[0]) == 8
     assert [path.name for path in tmp_path.iterdir()] == [name]
 

@@ -15,9 +15,12 @@ SOURCE = ROOT / "src" / "cadenza"
 
 READING_ORDER = (
     "errors",
+    "lock",
+    "licences",
     "settings",
     "presets",
     "records",
+    "compiling",
     "notes",
     "instruments",
     "playability",
@@ -27,8 +30,10 @@ READING_ORDER = (
     "engine",
     "batches",
     "models",
+    "parallel",
     "likelihood",
     "train",
+    "planning",
     "ending",
     "sample",
     "evaluate",

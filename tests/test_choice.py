@@ -125,11 +125,11 @@ def test_each_of_many_ids_is_chosen_as_often_as_it_is_likely() -> None:
 def test_logits_that_are_not_numbers_are_refused(wrong: float, temperature: float) -> None:
     chosen = choose([[0.0, wrong], [0.0, 1.0]], np.ones((2, 2), dtype=bool), np.zeros(2), Controls(temperature))
     with pytest.raises(CadenzaError, match="not a number"):
-        check(chosen.ids)
-    check(chosen.ids[1:])
+        check(chosen.ids.min())
+    check(chosen.ids[1:].min())
 
 
 def test_masks_that_leave_nothing_are_refused() -> None:
     chosen = choose(np.zeros((1, 2)), np.zeros((1, 2), dtype=bool), np.zeros(1))
     with pytest.raises(CadenzaError, match="leave nothing"):
-        check(chosen.ids)
+        check(chosen.ids.min())

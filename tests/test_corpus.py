@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +52,8 @@ def reasons(corpus: Corpus) -> dict[str, str]:
 
 def same(one: Corpus, other: Corpus) -> bool:
     return (
-        replace(one, pieces=[]) == replace(other, pieces=[])
+        (one.source, one.base, one.on_grid, one.program) == (other.source, other.base, other.on_grid, other.program)
+        and one.entries == other.entries
         and len(one.pieces) == len(other.pieces)
         and all(same_notes(a, b) and a.header == b.header for a, b in zip(one.pieces, other.pieces, strict=True))
     )
@@ -114,12 +114,12 @@ KEPT = [
 LEFT_OUT = {
     "copy.mid": "the same bytes as a.mid",
     "cut.mid": "damaged (",
-    "drums.mid": "no notes left after removing drums; pass --set midi.drums=keep, or remove the file",
+    "drums.mid": "no notes left after removing drums; pass --set midi.drums=keep, or leave it out",
     "few.mid": "1 notes, under corpus.min_notes = 8",
     "gone.mid": "cannot be read (No such file or directory)",
     "huge.mid": "300 MB, over midi.max_megabytes = 32",
-    "jpeg.mid": "not a MIDI file (it begins with b'\\xff\\xd8\\xff\\xe0', not b'MThd')",
-    "letter.mid": "not a MIDI file (it begins with b'Dear', not b'MThd')",
+    "jpeg.mid": "not a MIDI file (it begins with '\\xff\\xd8\\xff\\xe0', not 'MThd')",
+    "letter.mid": "not a MIDI file (it begins with 'Dear', not 'MThd')",
     "nothing.mid": "the file is empty (0 bytes)",
     "pipe.mid": "not a regular file",
     "self.mid": "cannot be read (Too many levels of symbolic links)",
@@ -181,7 +181,7 @@ def test_a_file_that_takes_too_long_is_named(tmp_path: Path, smf: Midi) -> None:
     (tmp_path / "slow.mid").write_bytes(one[:10] + (20_000).to_bytes(2) + one[12:14] + 20_000 * one[14:])
     corpus = corpus_of(tmp_path, "midi.max_seconds=0.01")
     assert reasons(corpus) == {
-        "slow.mid": "slow.mid: it crashed the reader, or kept it busy for over 0.01 s (midi.max_seconds); remove it."
+        "slow.mid": "slow.mid: it crashed the reader, or kept it busy for over 0.01 s (midi.max_seconds); leave it out."
     }
 
 

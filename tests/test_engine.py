@@ -11,7 +11,8 @@ from llvmlite import binding, ir
 from numba import njit
 
 from cadenza import engine
-from cadenza.engine.kernels import before_compiling, exponentials, gelu
+from cadenza.compiling import before_compiling
+from cadenza.engine.kernels import exponentials, gelu
 from cadenza.engine.matrices import Room, linear
 from cadenza.engine.packing import Packing
 from cadenza.engine.shapes import weight_shapes

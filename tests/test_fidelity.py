@@ -17,7 +17,7 @@ from scipy.spatial.distance import cdist
 
 from cadenza.corpus.scan import scan
 from cadenza.corpus.sources import open_source
-from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
+from cadenza.corpus.split import TEST, TRAIN, VALIDATION
 from cadenza.errors import CadenzaError
 from cadenza.evaluate.draws import DRAWS, draw_sets, excerpt, excerpts
 from cadenza.evaluate.features import RUN, bar_steps, features, histograms, measure, repetition
@@ -27,6 +27,7 @@ from cadenza.notes import Header, Notes, TimeBase
 from cadenza.presets import build
 from cadenza.records import outcome
 from cadenza.settings import CorpusSettings
+from conftest import split_pieces
 
 SECONDS, BEATS = TimeBase("seconds", 100), TimeBase("beats", 24)
 NOBODY = Notes.of([], [], [], [])

@@ -20,6 +20,7 @@ from cadenza.improviser import Improviser
 from cadenza.likelihood import Score
 from cadenza.presets import build
 from cadenza.records import Progress, Said, outcome
+from cadenza.runs.chain import seal
 from cadenza.runs.figures import part_table, score_parts
 from cadenza.runs.folder import Run
 from cadenza.runs.stages import train
@@ -202,10 +203,11 @@ def test_a_model_of_another_vocabulary_is_refused(scored: tuple[Run, list[Any]],
 
 def test_rows_that_no_id_stands_for_are_refused(scored: tuple[Run, list[Any]], tmp_path: Path, cadenza: Any) -> None:
     run = copy(scored[0], tmp_path / "run")
-    rows = np.load(run.folder / "corpus/rows.npy")
+    rows = np.load(run.folder / "corpus/rows.npy").astype(np.uint16)
     rows[:, 1] = 999
     np.save(run.folder / "corpus/rows.npy", rows)
     run.write("corpus/origin.json", json.dumps(run.origin() | digests(run)).encode())
+    seal(run, "corpus")
     code, _, err = cadenza("evaluate", run.folder)
     assert code == 2
     assert "use the corpus and the representation it was made for" in err

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cadenza.corpus.scan import Entry
-from cadenza.corpus.split import TEST, TRAIN, split_pieces
+from cadenza.corpus.split import TEST, TRAIN
 from cadenza.improviser import load_improviser
 from cadenza.likelihood import score
 from cadenza.presets import build
@@ -22,7 +22,7 @@ from cadenza.runs.folder import Run, open_run
 from cadenza.runs.folds import bits_of, choose, evaluations, held_out_score, mean_log, place
 from cadenza.runs.stages import carry_out
 from cadenza.settings import CorpusSettings, Settings
-from conftest import Cadenza, Midi
+from conftest import Cadenza, Midi, split_pieces, touched
 
 SMALL: dict[str, Any] = {
     "model": {"layers": 1, "width": 32},
@@ -203,9 +203,9 @@ def test_folds_stopped_and_resumed_end_like_those_never_stopped(
 
 def test_a_resumed_fold_run_that_is_finished_is_reused_whole(finished: Finished) -> None:
     run, _ = finished
-    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()}
+    before = touched(run)
     list(carry_out("nowhere", small(), run.folder, resume=True))
-    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()} == before
+    assert touched(run) == before
 
 
 def test_folds_leave_no_validation_works_to_tune_by(finished: Finished, cadenza: Cadenza) -> None:

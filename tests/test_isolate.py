@@ -1,10 +1,15 @@
 import os
+import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
-from cadenza.corpus.isolate import Casualty, isolated_map
+from cadenza.corpus.isolate import Casualty, isolated_map, run_alone
+from cadenza.corpus.worker import SPARE_BYTES
+from cadenza.errors import CadenzaError
 
 HANG_SECONDS = 1.5
 
@@ -21,7 +26,14 @@ def carry_out(task: Task) -> int:
             os._exit(3)
         case "hang":
             time.sleep(600)
+        case "fill":
+            bytearray(2 * SPARE_BYTES)
     return number * number
+
+
+def much(size: int) -> bytes:
+    """Worker: so many bytes."""
+    return bytes(size)
 
 
 class Unreadable:
@@ -47,7 +59,7 @@ def check(found: dict[int, int | Casualty], words: Sequence[str]) -> None:
     assert sorted(found) == list(range(len(words)))
     for number, word in enumerate(words):
         if word:
-            assert found[number] == Casualty(f"it crashed the reader, or kept it busy for over {HANG_SECONDS:g} s")
+            assert found[number] == Casualty.after(HANG_SECONDS)
         else:
             assert found[number] == number * number
 
@@ -67,6 +79,15 @@ def test_only_the_item_that_ends_its_worker_is_lost(fault: str, place: int) -> N
     words = [""] * 60
     words.insert(place, fault)
     check(results(words), words)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory of a process so")
+def test_an_item_that_wants_too_much_memory_is_lost_without_its_worker() -> None:
+    words = [""] * 40
+    words[11] = words[12] = "fill"
+    found = results(words)
+    assert {place for place, one in found.items() if isinstance(one, Casualty)} == {11, 12}
+    assert found[11] == Casualty("it takes more than 1 GiB of memory to read")
 
 
 def test_several_faults_among_good_items_lose_only_themselves() -> None:
@@ -93,3 +114,22 @@ def test_nothing_but_faults_are_all_lost() -> None:
 def test_what_no_worker_can_begin_with_ends_the_run() -> None:
     with pytest.raises(Exception, match="un-serialize"):
         list(isolated_map(take, [1, Unreadable(), 3], 2, HANG_SECONDS))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory of a process so")
+def test_what_other_items_hold_is_not_counted_against_one() -> None:
+    """Their results wait in the worker until its batch is done."""
+    found = dict(isolated_map(much, [SPARE_BYTES // 8] * 12, 2, 20))
+    assert {len(one) if isinstance(one, bytes) else one for one in found.values()} == {SPARE_BYTES // 8}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux bounds the memory of a process so")
+def test_memory_can_be_left_unbounded() -> None:
+    found = run_alone(carry_out, ("fill", 7), 60, spare=None)
+    assert found == 49
+
+
+def test_no_place_for_temporary_files_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(CadenzaError, match=r"gone: cannot work there \(No such file .* TMPDIR"):
+        results([""])

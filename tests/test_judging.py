@@ -109,8 +109,8 @@ def test_a_run_that_improvised_nothing_says_so_and_keeps_no_old_judgement(
 def test_folds_and_splits_part_what_trained_from_what_did_not(run: Run) -> None:
     kept = run.kept()
     [(training, unseen)] = partitions(kept)
-    assert [not one for one in training] == unseen
-    assert unseen == [entry.split != "train" for entry in kept]
+    assert (~training).tolist() == unseen.tolist()
+    assert unseen.tolist() == [entry.split != "train" for entry in kept]
 
 
 def test_only_the_notes_that_are_shared_are_marked(run: Run) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
+from cadenza.corpus.split import TEST, TRAIN, VALIDATION
 from cadenza.evaluate.alignment import Line, Seeds
 from cadenza.evaluate.draws import excerpts_by_notes
 from cadenza.evaluate.matching import SuffixArray
@@ -28,6 +28,7 @@ from cadenza.evaluate.originality import (
 from cadenza.notes import Notes, TimeBase, concatenate, from_first_onset, shift_time
 from cadenza.settings import CorpusSettings
 from cadenza.tokens import representation
+from conftest import split_pieces
 from test_works import melody, real_corpus, stretched, transposed
 
 KINDS = ("verbatim", "transposed", "stretched", "changed")

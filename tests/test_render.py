@@ -179,7 +179,7 @@ def test_a_bad_file_does_not_stop_the_others(cadenza: Cadenza, song: Path, three
         f"Wrote {other.with_suffix('.ogg')}",
     ]
     assert complained.splitlines() == [
-        f"cadenza: {letter}: not a MIDI file (it begins with b'Dear', not b'MThd'); remove it.",
+        f"cadenza: {letter}: not a MIDI file (it begins with 'Dear', not 'MThd'); leave it out.",
         f"cadenza: {three_hours}: {TOO_LONG}",
         "cadenza: 2 of 4 files could not be rendered.",
     ]

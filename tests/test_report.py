@@ -175,7 +175,7 @@ def test_the_report_is_one_well_formed_file_without_scripts(case: str) -> None:
 
 
 def test_the_report_shows_what_it_is_given_and_escapes_it() -> None:
-    entries = [*ENTRIES, Entry(EVIL, reason=f"{EVIL}: damaged (cut off); remove it.")]
+    entries = [*ENTRIES, Entry(EVIL, reason=f"{EVIL}: damaged (cut off); leave it out.")]
     text = page(entries=entries, broken_rules=[f"Rule {EVIL}"], derived=[f"From {EVIL}"], again=[f"cadenza {EVIL}"],
         pictures=[picture(EVIL)], samples=[sample()], likenesses=[likeness(EVIL)], judgement=judgement(name=EVIL))  # fmt: skip
     assert "script" not in {tag for tag, _ in Tags(text).found}
@@ -379,7 +379,7 @@ def test_eight_minutes_of_music_stay_under_fifteen_megabytes() -> None:
 
 def test_reasons_of_one_kind_are_counted_together() -> None:
     entries = [
-        Entry(f"{k}.mid", reason=f"{k}.mid: {k} notes, under corpus.min_notes = 8; lower that, or remove it.")
+        Entry(f"{k}.mid", reason=f"{k}.mid: {k} notes, under corpus.min_notes = 8; lower that, or leave it out.")
         for k in (1, 22)
     ]
     entries.append(Entry("c.mid", reason="c.mid: the same bytes as a.mid."))

@@ -13,6 +13,7 @@ import torch
 from cadenza.batches import Tables
 from cadenza.ending import CLOSING, Length, Step
 from cadenza.engine import reader
+from cadenza.engine.choice import ByLogits
 from cadenza.errors import CadenzaError
 from cadenza.likelihood import score
 from cadenza.models import MODELS, Model, build
@@ -310,7 +311,7 @@ def ended(piece: Rows, kind: str) -> bool:
     return bool(TABLES[kind].grammar().ends(piece[-1]))
 
 
-class Uniform:
+class Uniform(ByLogits):
     """A reader to which every id is as likely, but for END, which is `shy` nats less likely."""
 
     lanes = 64

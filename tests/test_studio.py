@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,7 @@ import numpy as np
 import pytest
 import schemathesis
 import soundfile
+import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.checks import CHECKS
 from schemathesis.generation import GenerationMode
@@ -30,9 +36,11 @@ import cadenza
 from cadenza.web.app import create
 from cadenza.web.desk import Desk
 from cadenza.web.folder import Studio
+from cadenza.web.keepsakes import VERDICT
 from cadenza.web.problems import Trouble
-from cadenza.web.reading import rows_of
+from cadenza.web.reading import FINDINGS, INCOMING, rows_of
 from cadenza.web.safety import Door
+from cadenza.web.server import listen
 from cadenza.web.sessions import MOST, Session
 from cadenza.web.streaming import lines
 from cadenza.web.uploads import shown_name
@@ -64,6 +72,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, smf: Midi) -> Path:
 def client(folder: Path) -> Iterator[TestClient]:
     with TestClient(create(folder, Door("testserver", 80), warm=False)) as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def sessions_end(request: pytest.FixtureRequest) -> Iterator[None]:
+    """So that no test finds the studio full of another's sessions."""
+    yield
+    if "client" in request.fixturenames:
+        desk(request.getfixturevalue("client")).sessions.open.clear()
 
 
 def at(path: str) -> str:
@@ -295,6 +311,83 @@ def test_a_block_holds_only_what_begins_in_it(client: TestClient) -> None:
         assert refused.status_code == 400
 
 
+# What it bears
+
+
+def test_controls_that_are_changed_wildly_are_each_answered_and_it_plays_on(client: TestClient) -> None:
+    session = opened(client)
+    played(client, session, 6)
+
+    def change(number: int) -> int:
+        controls = {
+            "temperature": number % 11 / 5,
+            "top_k": number % 7,
+            "top_p": 0.1 + number % 10 / 11,
+            "repeats": number % 3,
+        }
+        return client.patch(at(f"/sessions/{session}"), json={"at": 5.0, "controls": controls}).status_code
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(change, range(200))) == {200}
+    assert len(desk(client).sessions.get(session).takes()) <= 2
+    notes = played(client, session, 9)
+    assert notes[-1][0] > 8 and client.get(at(f"/sessions/{session}")).json()["take"] == 200
+
+
+def test_a_clock_that_jumps_decides_nothing(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = opened(client)
+    played(client, session, 4)
+    for now in (4e9, 0.0, -1e9):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        assert client.get(at(f"/sessions/{session}")).status_code == 200
+        kept = client.post(at(f"/sessions/{session}/keep"), json={"until": 3.0}).json()["id"]
+        assert client.get(at(f"/kept/{kept}")).json()["made"] == now
+        client.delete(at(f"/kept/{kept}"))
+
+
+def after_vanishing(studio: Path) -> list[tuple[int, int, float]]:
+    """Threads, file descriptors and megabytes of this process, three times as sessions are played briefly and left."""
+    listening = listen("127.0.0.1", 0)
+    app = create(studio, Door(*listening.getsockname()), warm=False)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", timeout_graceful_shutdown=1))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    sessions, base = app.state.desk.sessions, "http://{}:{}".format(*listening.getsockname())
+
+    def play(count: int) -> tuple[int, int, float]:
+        for number in range(count):
+            with httpx.Client(base_url=base, timeout=60) as one:
+                made = one.post(at("/sessions"), json={"model": "one", "seed": number}).json()["id"]
+                with one.stream("GET", at(f"/sessions/{made}/stream")) as stream:
+                    next(stream.iter_lines())
+            for session in list(sessions.open.values()):
+                session.used -= 3600  # as if ten minutes had gone by
+            sessions.sweep()
+        while server.server_state.connections or server.server_state.tasks:
+            time.sleep(0.05)
+        assert not sessions.open
+        gc.collect()
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+        return threading.active_count(), len(list(Path("/proc/self/fd").iterdir())), resident
+
+    found = [play(20), play(90), play(90)]
+    server.should_exit = True
+    thread.join()
+    listening.close()
+    return found
+
+
+@pytest.mark.slow
+def test_clients_that_vanish_leave_nothing_behind(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "runs" / "one", tmp_path / "runs" / "one")
+    with ProcessPoolExecutor(1, get_context("spawn")) as alone:
+        began, middle, end = alone.submit(after_vanishing, tmp_path).result()
+    assert end[0] <= began[0] + 2 and end[1] <= began[1]
+    assert end[2] < 1.05 * middle[2]
+
+
 # What is kept
 
 
@@ -324,8 +417,55 @@ def test_what_was_played_is_kept_and_can_be_made_again(client: TestClient, folde
     assert judged()["originality"]["verdict"].endswith(".")
     sounding, rate = soundfile.read(io.BytesIO(client.get(at(f"/kept/{kept}/file.wav")).content))
     assert len(sounding) / rate > 8
+    first, again = (client.get(at(f"/kept/{kept}/file.mp3")).content for _ in range(2))
+    assert first == again == (folder / "kept" / kept / "piece.mp3").read_bytes()
     assert client.delete(at(f"/kept/{kept}")).status_code == 204
     assert client.get(at(f"/kept/{kept}")).status_code == 404
+
+
+def test_what_was_heard_can_be_kept_right_after_steering_or_undoing(client: TestClient, folder: Path) -> None:
+    session = opened(client)
+    played(client, session, 8)
+    client.patch(at(f"/sessions/{session}"), json={"at": 7.0, "controls": {"temperature": 1.2}})
+    played(client, session, 12)
+    for path, time_heard, until in (("", 10.0, 10.5), ("/undo", 6.0, 6.1), ("/undo", 6.0, 3.0)):
+        send = client.post if path else client.patch
+        assert send(at(f"/sessions/{session}{path}"), json={"at": time_heard}).status_code == 200
+        heard = [note for note in client.get(at(f"/sessions/{session}")).json()["notes"] if note[0] < until]
+        answer = client.post(at(f"/sessions/{session}/keep"), json={"until": until})
+        assert answer.status_code == 201, answer.text
+        kept = client.get(at(f"/kept/{answer.json()['id']}")).json()["notes"]
+        assert [note[:2] for note in kept] == [note[:2] for note in heard] and heard
+        client.delete(at(f"/kept/{answer.json()['id']}"))
+    client.post(at(f"/sessions/{session}/draw"), json={"notes": heard})
+    refused = client.post(at(f"/sessions/{session}/keep"), json={})
+    assert refused.status_code == 409 and "play first" in refused.json()["detail"]
+
+
+def test_a_download_ends_where_listening_did(client: TestClient, tmp_path: Path) -> None:
+    session = opened(client)
+    notes = played(client, session, 12)
+    for until in (4.0, 9.0):
+        path = tmp_path / f"{until}.mid"
+        path.write_bytes(client.get(at(f"/sessions/{session}/file.mid"), params={"until": until}).content)
+        written = cadenza.midi.read(path, cadenza.settings.MidiSettings(), "seconds")
+        assert len(written) == len([note for note in notes if note[0] < until])
+    assert client.get(at(f"/sessions/{session}/file.mid"), params={"until": 0}).status_code == 409
+
+
+def test_a_verdict_that_cannot_be_written_is_shown_all_the_same(client: TestClient, folder: Path) -> None:
+    session = opened(client)
+    played(client, session, 6)
+    with desk(client).keepsakes.one_at_a_time:
+        kept = client.post(at(f"/sessions/{session}/keep"), json={}).json()["id"]
+        blocked = folder / "kept" / kept / VERDICT / "in the way"
+        blocked.mkdir(parents=True)
+    deadline = time.monotonic() + 60
+    while (found := client.get(at(f"/kept/{kept}")).json()["originality"]) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert found["verdict"].endswith(".") and blocked.is_dir()
+    client.delete(at(f"/kept/{kept}"))
 
 
 # Uploads
@@ -337,6 +477,26 @@ def zipped(files: dict[str, bytes]) -> bytes:
         for name, data in files.items():
             archive.writestr(name, data)
     return out.getvalue()
+
+
+def test_findings_that_cannot_be_written_are_said_and_the_uploads_stay(
+    client: TestClient, smf: Midi, folder: Path
+) -> None:
+    with desk(client).music.one_at_a_time:
+        music = client.post(at("/music"), files=[("files", ("good.mid", smf.piece(20)))]).json()["id"]
+        (folder / "music" / music / FINDINGS / "in the way").mkdir(parents=True)
+    deadline = time.monotonic() + 60
+    while (found := client.get(at(f"/music/{music}")).json())["state"] == "reading":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert found["state"] == "failed" and "cannot write it" in found["error"]
+    assert found["error"].endswith("start the studio again.")
+    assert list((folder / "music" / music / INCOMING).iterdir())
+    shutil.rmtree(folder / "music" / music / FINDINGS)
+    again = Desk(Studio(folder))
+    again.music.begin()
+    until_ready(lambda: again.music.view(again.music.folder(music)), "ready")
+    client.delete(at(f"/music/{music}"))
 
 
 def test_every_uploaded_file_is_read_or_said_why_not(client: TestClient, smf: Midi, folder: Path) -> None:
@@ -361,7 +521,12 @@ def test_every_uploaded_file_is_read_or_said_why_not(client: TestClient, smf: Mi
     assert (found["name"], found["kept"], found["notes"]) == ("Été", 4, 240)
     notes = client.get(at(f"/music/{music}/notes"), params={"file": "$(rm -rf ~).mid"}).json()
     assert len(notes["notes"]) == 60 and notes["seconds"] > 10
-    assert client.get(at(f"/music/{music}/notes"), params={"file": "../one/config.toml"}).status_code == 404
+    sounding = client.get(at(f"/music/{music}/sound"), params={"file": "$(rm -rf ~).mid"})
+    assert sounding.status_code == 200, sounding.text
+    samples, _ = soundfile.read(io.BytesIO(sounding.content))
+    assert len(samples) > 10 * 48_000 and np.abs(samples).max() > 0.01
+    for what in ("notes", "sound"):
+        assert client.get(at(f"/music/{music}/{what}"), params={"file": "../one/config.toml"}).status_code == 404
     inside = {path.name for path in (folder / "music" / music).rglob("*")}
     assert inside == {"music.json", "findings.json", "t.zip"}
     assert client.delete(at(f"/music/{music}")).status_code == 204
@@ -512,8 +677,8 @@ def test_only_the_studios_own_page_is_answered(
     assert answer.headers["referrer-policy"] == "no-referrer"
 
 
-def test_beyond_this_machine_a_token_is_demanded(folder: Path) -> None:
-    app = create(folder, Door("0.0.0.0", 7878, "secret"), warm=False)
+def test_beyond_this_machine_a_token_is_demanded(tmp_path: Path) -> None:
+    app = create(tmp_path, Door("0.0.0.0", 7878, "secret"), warm=False)
     client = TestClient(app, base_url="http://192.168.0.9:7878", follow_redirects=False)
     assert client.get("/").status_code == client.get(at("/models")).status_code == 403
     assert client.get("/?token=guess").status_code == 403
@@ -523,8 +688,8 @@ def test_beyond_this_machine_a_token_is_demanded(folder: Path) -> None:
     assert client.get(at("/models")).status_code == 200
 
 
-def test_a_fault_of_ours_is_one_sentence_without_its_traceback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = create(folder, Door("testserver", 80), warm=False)
+def test_a_fault_of_ours_is_one_sentence_without_its_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = create(tmp_path, Door("testserver", 80), warm=False)
     monkeypatch.setattr(app.state.desk.players, "listed", lambda: 1 / 0)
     answer = TestClient(app, raise_server_exceptions=False).get(at("/models"))
     assert answer.status_code == 500
@@ -532,8 +697,9 @@ def test_a_fault_of_ours_is_one_sentence_without_its_traceback(folder: Path, mon
     assert "default-src" in answer.headers["content-security-policy"]
 
 
-def test_the_schema_is_kept_to_whatever_comes(folder: Path) -> None:
-    app = create(folder, Door("testserver", 80), warm=False)
+def test_the_schema_is_kept_to_whatever_comes(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "runs" / "one", tmp_path / "runs" / "one")
+    app = create(tmp_path, Door("testserver", 80), warm=False)
     app.state.desk.errands.over = True  # what is uploaded here need not be read
     schema = schemathesis.openapi.from_asgi(at("/openapi.json"), app).exclude(path_regex="(stream|events)$")
     session = Session("one", app.state.desk.players.get("one"), 0, {})

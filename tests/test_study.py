@@ -19,6 +19,7 @@ from cadenza.checkpoint import FORMAT
 from cadenza.cli import gather
 from cadenza.evaluate.variety import variety
 from cadenza.notes import Header, Notes, TimeBase
+from cadenza.planning import MEASURED_STEPS
 from cadenza.presets import PRESETS, build
 from cadenza.records import Evaluation, Record, Said, Step, Stopped, outcome
 from cadenza.runs.folder import WATCHED_PIECES, Run, open_run
@@ -27,8 +28,7 @@ from cadenza.runs.rules import broken_rules
 from cadenza.runs.stages import carry_out, train
 from cadenza.settings import Settings
 from cadenza.tokens import representation
-from cadenza.train import MEASURED_STEPS
-from conftest import Midi
+from conftest import Midi, touched
 
 SECONDS = TimeBase("seconds", 100)
 SMALL: dict[str, dict[str, Any]] = {
@@ -260,7 +260,7 @@ def test_the_minutes_widen_the_stride_and_it_is_said(
     music: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "cadenza.train.measure_speed", lambda *_: (MEASURED_STEPS / 100, MEASURED_STEPS * 16 * 50)
+        "cadenza.planning.measure_speed", lambda *_: (MEASURED_STEPS / 100, MEASURED_STEPS * 16 * 50)
     )  # 100 steps a second
     chosen = study(train={"steps": 0, "minutes": 0.1}, **BOUNDS)
     records = list(prepare(Run(tmp_path / "run"), str(music), chosen, None))
@@ -361,9 +361,9 @@ def test_all_pictures_of_the_study_are_drawn(finished: Finished) -> None:
 
 def test_a_finished_study_is_reused_whole(finished: Finished) -> None:
     run, _ = finished
-    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()}
+    before = touched(run)
     finish(run.folder, Path("nowhere"), study(), resume=True)
-    assert {path: path.stat().st_mtime_ns for path in run.folder.rglob("*") if path.is_file()} == before
+    assert touched(run) == before
 
 
 # Variety

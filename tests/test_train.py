@@ -17,10 +17,11 @@ from cadenza.evaluate.baselines import uniform, unigram
 from cadenza.likelihood import CHUNK_ROWS, score
 from cadenza.models import MODELS, Model, build
 from cadenza.notes import Header, Notes, TimeBase
+from cadenza.planning import MEASURED_STEPS, SUSTAINED, UNMEASURED_STEPS, measure_speed, plan
 from cadenza.records import Evaluation, Step
 from cadenza.settings import AugmentSettings, BatchSettings, Settings, validate
 from cadenza.tokens import REPRESENTATIONS, Representation, Rows, Schema, representation
-from cadenza.train import MEASURED_STEPS, SUSTAINED, UNMEASURED_STEPS, Data, Trainer, measure_speed, plan, schedule
+from cadenza.train import Data, Trainer, schedule
 
 SECONDS, BEATS = TimeBase("seconds", 100), TimeBase("beats", 24)
 TABLES = {
@@ -327,16 +328,16 @@ def test_planning_leaves_the_model_as_it_was(recipe: str) -> None:
 
 def test_slow_steps_are_measured_fewer_times(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    update = Trainer._update
+    update = Trainer.update
 
     def counted(self: Trainer, batch: Batch) -> Step:
         made.append(self.step)
         return update(self, batch)
 
-    monkeypatch.setattr(Trainer, "_update", counted)
+    monkeypatch.setattr(Trainer, "update", counted)
     known, fresh = data(), model("lstm", data(), settings())
     for minutes, longest, steps in ((1e-9, 1e9, 2), (1e9, 1e-9, 2), (1e9, 1e9, UNMEASURED_STEPS + MEASURED_STEPS)):
-        monkeypatch.setattr("cadenza.train.MEASURED_SECONDS", longest)
+        monkeypatch.setattr("cadenza.planning.MEASURED_SECONDS", longest)
         made.clear()
         seconds, rows = measure_speed(fresh, known, settings(minutes=minutes))
         assert len(made) == steps
@@ -351,7 +352,7 @@ def epoch_steps(known: Data, stride: int) -> int:
 def at_one_speed(monkeypatch: pytest.MonkeyPatch, steps_per_second: float) -> None:
     """Let the measurement find this speed, with 100 rows a step."""
     monkeypatch.setattr(
-        "cadenza.train.measure_speed", lambda *_: (MEASURED_STEPS / steps_per_second, 100 * MEASURED_STEPS)
+        "cadenza.planning.measure_speed", lambda *_: (MEASURED_STEPS / steps_per_second, 100 * MEASURED_STEPS)
     )
 
 

@@ -20,6 +20,7 @@ from cadenza.evaluate.fidelity import distance
 from cadenza.notes import Notes
 from cadenza.presets import build
 from cadenza.records import Progress, Said
+from cadenza.runs.chain import seal
 from cadenza.runs.folder import Run, open_run
 from cadenza.runs.stages import carry_out, train
 from cadenza.runs.trials import Trial, plainest, why
@@ -95,7 +96,7 @@ def test_only_the_model_s_header_changes(untuned: Run, tuned: tuple[Run, list[An
     before, after = everything(untuned), everything(tuned[0])
     new = {"tune.json"} | {f"plots/{stem}.{kind}" for stem in ("tune", "tune_distance") for kind in ("svg", "png")}
     assert set(after) - set(before) == new
-    assert {name for name in before if before[name] != after[name]} == {"model.safetensors"}
+    assert {name for name in before if before[name] != after[name]} == {"model.safetensors", "chain.json"}
     weights = []
     for run in (untuned, tuned[0]):
         with safe_open(run.folder / "model.safetensors", "np") as file:
@@ -123,6 +124,7 @@ def test_test_pieces_are_not_looked_at(untuned: Run, tuned: tuple[Run, list[Any]
                 rows[begin : end - 1, 1] = 60
         np.save(run.folder / "corpus/rows.npy", rows)
         run.write_json("corpus/origin.json", run.origin() | digests(run))
+        seal(run, "corpus")
         list(tune(run, 8, 4))
         found.append(run.tuned())
     assert found[0] == tuned[0].tuned()

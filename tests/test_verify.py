@@ -12,9 +12,12 @@ import pytest
 
 from cadenza import CadenzaError
 from cadenza.corpus.scan import Entry
+from cadenza.corpus.store import STORE
 from cadenza.presets import build
 from cadenza.records import Record, Said
+from cadenza.runs.chain import seal
 from cadenza.runs.folder import Run, open_run
+from cadenza.runs.manifest import Manifest
 from cadenza.runs.prepare import prepare
 from cadenza.runs.stages import evaluate, train
 from cadenza.runs.verification import check_parts, verify
@@ -51,6 +54,7 @@ def copy(trained: Run, music: Path, tmp_path: Path) -> Run:
     run = Run(Path(shutil.copytree(trained.folder, tmp_path / "run")))
     origin = run.origin() | {"found_at": str(tmp_path / "music")}
     run.write("corpus/origin.json", json.dumps(origin).encode())
+    seal(run, "corpus")
     return run
 
 
@@ -90,7 +94,7 @@ def test_parts_that_overlap_are_refused(copy: Run, stage: str) -> None:
 @pytest.mark.parametrize("stage", STAGES)
 def test_an_altered_manifest_is_refused(copy: Run, stage: str) -> None:
     rewritten(copy, lambda entry: replace(entry, notes=entry.notes + 1))
-    with pytest.raises(CadenzaError, match=r"manifest\.jsonl: altered since the run was prepared"):
+    with pytest.raises(CadenzaError, match=r"manifest\.jsonl: altered since it was written"):
         STAGES[stage](copy)
 
 
@@ -124,15 +128,37 @@ def test_new_files_beside_those_of_the_run_do_not_matter(copy: Run, tmp_path: Pa
 
 def test_a_source_that_is_not_here_is_said(copy: Run, tmp_path: Path) -> None:
     (tmp_path / "music").rename(tmp_path / "elsewhere")
+    copy.write("corpus/origin.json", json.dumps(copy.origin() | {"source": "music"}).encode())
+    seal(copy, "corpus")
     assert texts(list(verify(copy))) == [
         f"{tmp_path / 'music'} is not here, so its files could not be compared with the manifest."
     ]
 
 
+def test_a_scan_is_no_music_to_compare_with(copy: Run, tmp_path: Path) -> None:
+    (tmp_path / "music").rename(tmp_path / "elsewhere")
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / STORE).write_bytes(b"a scan")
+    copy.write("corpus/origin.json", json.dumps(copy.origin() | {"source": str(tmp_path / "kept")}).encode())
+    seal(copy, "corpus")
+    assert texts(list(verify(copy))) == [
+        f"{tmp_path / 'music'} is not here, so its files could not be compared with the manifest."
+    ]
+
+
+@pytest.mark.parametrize("content", ["[]", '""', "7"])
+def test_a_chain_of_another_form_is_refused(copy: Run, cadenza: Cadenza, content: str) -> None:
+    copy.write("chain.json", f"{content}\n".encode())
+    code, _, said = cadenza("verify", copy.folder)
+    assert (code, "chain.json: altered" in said) == (2, True)
+
+
 def test_a_work_in_two_folds_is_refused(tmp_path: Path) -> None:
     entries = [Entry("a.mid", work=1, split="train", fold=0), Entry("b.mid", work=1, split="train", fold=1)]
+    path = tmp_path / "manifest.jsonl"
+    path.write_text("".join(json.dumps(asdict(entry)) + "\n" for entry in entries))
     with pytest.raises(CadenzaError, match=r"a\.mid \(train fold 1\) and b\.mid \(train fold 2\) are the same work"):
-        check_parts(tmp_path / "manifest.jsonl", entries)
+        check_parts(Manifest.read(path))
 
 
 def test_the_tunes_of_an_abc_file_are_checked_by_their_file(tmp_path: Path) -> None:
@@ -179,4 +205,11 @@ def test_an_altered_manifest_makes_every_figure_worthless(copy: Run, cadenza: Ca
     rewritten(copy, lambda entry: replace(entry, notes=entry.notes + 1))
     code, _, err = cadenza(command, copy.folder)
     assert code == 2
-    assert "altered since the run was prepared" in err
+    assert "altered since it was written" in err
+
+
+@pytest.mark.parametrize("content", [b"[train\n", b"\xff\xfe\0", b"a = " + b"[" * 5000])
+def test_settings_of_a_run_that_are_damaged_are_to_be_copied_back(copy: Run, cadenza: Cadenza, content: bytes) -> None:
+    copy.write("config.toml", content)
+    code, _, said = cadenza("evaluate", copy.folder)
+    assert (code, "config.toml: missing or damaged (" in said, "copy it back" in said) == (2, True, True)

@@ -9,16 +9,18 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from cadenza.corpus.grams import interval_grams
 from cadenza.corpus.scan import Corpus, Entry, scan
 from cadenza.corpus.sketch import KEPT, seen, sketch_of
 from cadenza.corpus.sources import open_source
-from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
-from cadenza.corpus.works import COMMON, components, group_works, interval_grams, shared_grams
+from cadenza.corpus.split import TEST, TRAIN, VALIDATION
+from cadenza.corpus.works import NEXT, InMemory, candidates, group_works, join, roots
 from cadenza.errors import CadenzaError
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.presets import build
 from cadenza.records import outcome
 from cadenza.settings import CorpusSettings
+from conftest import split_pieces
 
 
 def melody(seed: int, count: int = 120, step: int = 1) -> Notes:
@@ -129,7 +131,7 @@ def test_a_run_of_one_pitch_is_no_bridge_between_works() -> None:
 
 
 @given(st.integers(1, 25), st.data())
-def test_components_agree_with_a_slow_reference(size: int, draw: st.DataObject) -> None:
+def test_what_is_joined_agrees_with_a_slow_reference(size: int, draw: st.DataObject) -> None:
     node = st.integers(0, size - 1)
     pairs = np.array(draw.draw(st.lists(st.tuples(node, node), max_size=30)), np.int64).reshape(-1, 2)
     label = list(range(size))
@@ -137,7 +139,10 @@ def test_components_agree_with_a_slow_reference(size: int, draw: st.DataObject) 
         for left, right in pairs.tolist():
             label[left] = label[right] = min(label[left], label[right])
     first_seen = {old: new for new, old in enumerate(dict.fromkeys(label))}
-    assert components(size, pairs).tolist() == [first_seen[old] for old in label]
+    parent = np.arange(size)
+    join(parent, pairs[:, 0], pairs[:, 1])
+    group = np.unique(roots(parent, np.arange(size)), return_inverse=True)[1]
+    assert group.tolist() == [first_seen[old] for old in label]
 
 
 def joined(one: Notes, other: Notes) -> Notes:
@@ -182,7 +187,7 @@ def test_a_broken_chord_is_the_chord(late: int) -> None:
 
 
 def test_the_order_makes_no_difference_where_a_work_has_more_copies_than_are_compared() -> None:
-    pieces = [played_again(melody(number % 3), number) for number in range(9 * COMMON)]
+    pieces = [played_again(melody(number % 3), number) for number in range(9 * NEXT)]
     order = np.random.default_rng(4).permutation(len(pieces))
     forward, shuffled = group_works(pieces), group_works([pieces[number] for number in order])
     assert forward.tolist() == [number % 3 for number in range(len(pieces))]
@@ -192,8 +197,8 @@ def test_the_order_makes_no_difference_where_a_work_has_more_copies_than_are_com
 def test_comparisons_grow_with_the_number_of_copies_not_with_its_square() -> None:
     def comparisons(copies: int) -> int:
         pieces = [played_again(melody(number % 4), number) for number in range(4 * copies)]
-        sets = [one for piece in pieces for one in interval_grams(piece)]
-        return sum(int(shared.sum()) for _, _, shared in shared_grams(sets))
+        sets = InMemory([interval_grams(piece) for piece in pieces])
+        return sum(int(common.sum()) for _, (_, _, common) in candidates(sets.outline(), sets))
 
     few, many = comparisons(100), comparisons(400)
     assert few > 0

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +29,9 @@ ROWS_FILE, OFFSETS_FILE = "rows.npy", "offsets.npy"
 
 @dataclass(frozen=True)
 class Tables:
-    """Piece i is `rows[offsets[i]:offsets[i + 1]]`."""
+    """Piece i is `rows[offsets[i]:offsets[i + 1]]`, in whatever unsigned or int16 type they lie there."""
 
-    rows: Rows
+    rows: npt.NDArray[Any]
     offsets: npt.NDArray[np.int64]
 
     @classmethod
@@ -47,7 +48,7 @@ class Tables:
         return len(self.offsets) - 1
 
     def piece(self, index: int) -> Rows:
-        return self.rows[self.offsets[index] : self.offsets[index + 1]]
+        return self.rows[self.offsets[index] : self.offsets[index + 1]].astype(np.int16, copy=False)
 
     def lengths(self, pieces: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         return self.offsets[pieces + 1] - self.offsets[pieces]
@@ -82,7 +83,7 @@ def gather(tables: Tables, start_row: Rows, windows: Sequence[Window]) -> tuple[
     length_B = stop_B - start_B
     place_T = np.arange(-1, length_B.max())
     at_BT = (tables.offsets[index_B] + start_B)[:, None] + place_T
-    rows_BTF = np.asarray(tables.rows[np.clip(at_BT, 0, len(tables.rows) - 1)])
+    rows_BTF = tables.rows[np.clip(at_BT, 0, len(tables.rows) - 1)].astype(np.int16, copy=False)
     rows_BTF[place_T >= length_B[:, None]] = start_row
     rows_BTF[start_B == 0, 0] = start_row
     return rows_BTF, length_B
@@ -205,7 +206,7 @@ def augmentation(
     tables: Tables, schema: Schema, pieces: npt.NDArray[np.int64], settings: AugmentSettings
 ) -> Augmentation:
     """As the settings ask and as these pieces allow."""
-    variation = schema.variation([tables.piece(index) for index in pieces.tolist()], settings)
+    variation = schema.variation((tables.piece(index) for index in pieces.tolist()), settings)
     return Augmentation(variation, settings.blank, settings.unheard, schema)
 
 

@@ -22,11 +22,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from cadenza import engine
-from cadenza.corpus.works import Hashes
+from cadenza.corpus.grams import Hashes
 from cadenza.engine.shapes import check_weights
 from cadenza.errors import CadenzaError
 from cadenza.notes import TimeBase
-from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings
+from cadenza.settings import MidiSettings, ModelSettings, SampleSettings, TokenSettings, shown
 from cadenza.tokens import Representation, Schema, representation
 
 if TYPE_CHECKING:
@@ -217,7 +217,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> Checkpoint:
         raise CadenzaError(f"{path}: not a Cadenza model; give the model.safetensors of a run.")
     try:
         fields = dict(json.loads(header[FORMAT]))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):  # the last where lists lie in lists without end
         raise CadenzaError(f"{path}: its header is damaged; copy it again or train anew.") from None
     return from_header(path, fields, weights, device if device == "cpu" else found(device))
 
@@ -233,7 +233,7 @@ def from_header(path: Path, header: Mapping[str, Any], weights: dict[str, npt.ND
     """The model of a header and its weights."""
     if header.get("version") != VERSION:
         raise CadenzaError(
-            f"{path}: a model of format {header.get('version')}, this Cadenza reads {VERSION}; use the matching release or train anew."
+            f"{path}: a model of format {shown(str(header.get('version')))}, this Cadenza reads {VERSION}; use the matching release or train anew."
         )
     seen = weights.pop(SEEN, None)
     try:
@@ -259,7 +259,7 @@ def from_header(path: Path, header: Mapping[str, Any], weights: dict[str, npt.ND
             None if seen is None else seen.view(np.uint64),
             device,
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise CadenzaError(
-            f"{path}: its header and its weights do not fit together ({str(error).splitlines()[0]}); copy it again or train anew."
+            f"{path}: its header and its weights do not fit together ({shown(str(error).splitlines()[0])}); copy it again or train anew."
         ) from None

@@ -13,11 +13,17 @@ import typer
 
 from cadenza import options
 from cadenza.errors import CadenzaError
+from cadenza.parallel import first_to_speak, launched
 from cadenza.presets import build, parse_control
 from cadenza.settings import INNOCENT, Settings, validate
 
 if TYPE_CHECKING:
     from cadenza.corpus.scan import Corpus
+
+INTERRUPTED = 130
+"""The exit code by which the parser of the command line tells of Ctrl-C."""
+TOGETHER = ("run", "train", "demo")
+"""Commands that several processes can carry out together."""
 
 app = typer.Typer(
     name="cadenza",
@@ -32,14 +38,16 @@ app.add_typer(corpora, name="corpora")
 
 
 def gather(
-    preset: str, config: Path | None, assignments: list[str] | None, files: Path | None, **train: Any
-) -> Settings:
+    preset: str, config: Path | None, assignments: list[str] | None, files: Path | None,
+    backend: str | None = None, scheduler: str | None = None, **train: Any,
+) -> Settings:  # fmt: skip
     """The settings of a command; minutes given now replace the steps of a --config."""
     given = {key: value for key, value in train.items() if value is not None}
     batches = {}
     if "minutes" in given:
         given["steps"] = batches["stride_in_force"] = 0
-    corpus = {"files": str(files)} if files else {}
+    corpus = {"files": str(files) if files else None, "backend": backend, "scheduler": scheduler}
+    corpus = {key: value for key, value in corpus.items() if value is not None}
     return build(preset, config, assignments or [], train=given, batches=batches, corpus=corpus)
 
 
@@ -67,9 +75,10 @@ def refuse(reason: str, given: Mapping[str, object]) -> None:
 def run(
     source: options.Source, out: options.Out = None, preset: options.Preset = "small", minutes: options.Minutes = None, seed: options.Seed = None,
     device: options.Device = None, init: options.Init = None, set_: options.Set = None, config: options.Config = None, files: options.Files = None, resume: options.Resume = False,
+    backend: options.Backend = None, scheduler: options.Scheduler = None,
 ) -> None:  # fmt: skip
     """The whole way: read, train, score held-out works, improvise, render, write the report."""
-    settings = gather(preset, config, set_, files, minutes=minutes, seed=seed, device=device)
+    settings = gather(preset, config, set_, files, backend, scheduler, minutes=minutes, seed=seed, device=device)
     from cadenza import model_file
     from cadenza.runs import stages
 
@@ -80,9 +89,10 @@ def run(
 def train(
     source: options.Source, out: options.Out = None, preset: options.Preset = "small", minutes: options.Minutes = None, seed: options.Seed = None,
     device: options.Device = None, init: options.Init = None, set_: options.Set = None, config: options.Config = None, files: options.Files = None, resume: options.Resume = False,
+    backend: options.Backend = None, scheduler: options.Scheduler = None,
 ) -> None:  # fmt: skip
     """Read a source and train a model on it, without figures, pieces or report."""
-    settings = gather(preset, config, set_, files, minutes=minutes, seed=seed, device=device)
+    settings = gather(preset, config, set_, files, backend, scheduler, minutes=minutes, seed=seed, device=device)
     from cadenza import model_file
     from cadenza.runs import stages
 
@@ -100,25 +110,37 @@ def demo(out: options.DemoOut = Path("runs/demo"), minutes: options.DemoMinutes 
 @app.command()
 def inspect(
     source: options.Source, as_json: options.AsJson = False, set_: options.Set = None,
-    config: options.Config = None, files: options.Files = None,
+    config: options.Config = None, files: options.Files = None, backend: options.Backend = None, scheduler: options.Scheduler = None,
 ) -> None:  # fmt: skip
     """Show what is in a source: what would be dropped and why, instruments, range, polyphony, duplicates."""
     from cadenza import terminal
+    from cadenza.corpus import scan as scanning
     from cadenza.corpus.inspection import findings
-    from cadenza.corpus.scan import scan
     from cadenza.corpus.sources import open_source
 
-    settings = gather("small", config, set_, files)
+    settings = gather("small", config, set_, files, backend, scheduler)
 
     def work() -> Generator[Any, None, Corpus]:
         with open_source(source, settings) as found:
-            return (yield from scan(found, settings))
+            return (yield from scanning.scan(found, settings))
 
     found = findings(terminal.finish(work(), terminal.errors))
     if as_json:
         print(json.dumps(found, indent=1))
     else:
         terminal.show_findings(found)
+
+
+@app.command()
+def scan(
+    source: options.Source, out: options.ScanOut, set_: options.Set = None, config: options.Config = None, files: options.Files = None,
+    backend: options.Backend = None, scheduler: options.Scheduler = None,
+) -> None:  # fmt: skip
+    """Read a source into a folder that can be trained on; again, only what is new or has changed is read."""
+    settings = gather("small", config, set_, files, backend, scheduler)
+    from cadenza.runs.scanning import scan_into
+
+    show(scan_into(source, settings, out))
 
 
 @app.command()
@@ -266,6 +288,30 @@ def report(run: options.Run) -> None:
 
 
 @app.command()
+def verify(run: options.Run) -> None:
+    """Prove that nothing in a run was altered, from the report back to the files that it learned from."""
+    from cadenza.runs import proof
+    from cadenza.runs.folder import open_run
+
+    show(proof.prove(open_run(run)))
+
+
+@app.command()
+def licences(as_json: options.AsJson = False) -> None:
+    """List the licences of everything that Cadenza needs, its tests included, as the installed packages state them."""
+    from dataclasses import asdict
+
+    from cadenza import terminal
+    from cadenza.licences import licences
+
+    found = licences()
+    if as_json:
+        print(json.dumps([asdict(one) for one in found], indent=1))
+    else:
+        terminal.show_licences(found)
+
+
+@app.command()
 def studio(
     folder: options.StudioFolder = Path(),
     host: options.Host = "127.0.0.1",
@@ -301,10 +347,21 @@ def corpora_get(name: options.Corpus, from_: options.From = None) -> None:
 def main() -> None:
     """Run the command line; a user's mistake prints one sentence and exits with code 2."""
     try:
+        if launched() and not {*sys.argv[1:2]} & set(TOGETHER):
+            raise CadenzaError(f"torchrun is for {', '.join(TOGETHER)}; start other commands without it.")
         app()
     except CadenzaError as error:
-        print(f"cadenza: {error}", file=sys.stderr)
+        complain(str(error))
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("cadenza: interrupted.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            complain(
+                "interrupted; no file is left half written. A scan goes on with the same command, a run with --resume."
+            )
+        raise
+
+
+def complain(sentence: str) -> None:
+    """Say on standard error why the program ends; several processes say it once."""
+    if first_to_speak():
+        print(f"cadenza: {sentence}", file=sys.stderr)

@@ -14,7 +14,7 @@ class CadenzaError(Exception):
 class BadFile(CadenzaError):  # noqa: N818
     """A file that gives no notes: its name, its `fault`, and what is to be done where it is one of a corpus."""
 
-    def __init__(self, name: str, fault: str, advice: str = "remove it") -> None:
+    def __init__(self, name: str, fault: str, advice: str = "leave it out") -> None:
         super().__init__(name, fault, advice)
         self.fault = fault
 

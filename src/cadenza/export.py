@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,20 +27,22 @@ FORMATS = ("mid", *SOUNDS, *PICTURES)
 
 
 def write(path: Path, data: bytes, keep: bool = False) -> Path:
-    """Replace `path` as a whole or not at all; with `keep`, never something else that is there.
+    """Replace `path` as a whole or not at all, though the power fails; with `keep`, never something else that is there.
 
-    Failure raises `CadenzaError`.
+    The bytes are on the disk before the name means them, and the name is before the next file is written, so files that
+    are written in order are there in order. Failure raises `CadenzaError`.
     """
     if keep and path.exists():
         check_same(path, data)
     part = path.with_name(f"{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with open(part, "wb") as out:
             out.write(data)
             out.flush()
             os.fsync(out.fileno())
         part.replace(path)
+        settle_names(path.parent)
     except OSError as error:
         part.unlink(missing_ok=True) if part.parent.is_dir() else None
         raise CadenzaError(
@@ -48,10 +51,44 @@ def write(path: Path, data: bytes, keep: bool = False) -> Path:
     return path
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, to last."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        settle_names(folder.parent)
+
+
+def settle_names(folder: Path) -> None:
+    """Put what the files of a folder are called on the disk, where a system can do that."""
+    if hasattr(os, "O_DIRECTORY"):
+        opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(opened)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # which some network drives say
+                raise
+        finally:
+            os.close(opened)
+
+
 def check_same(path: Path, data: bytes) -> None:
     """Anything else at this path raises `CadenzaError`."""
     if not path.is_file() or path.read_bytes() != data:
         raise CadenzaError(f"{path}: there is another file of this name; pass --force to replace it, or another --out.")
+
+
+def move(part: Path, path: Path) -> None:
+    """Put a file that was written elsewhere on the same disk in the place of `path`, as a whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(part, "rb") as written:
+            os.fsync(written.fileno())
+        part.replace(path)
+    except OSError as error:
+        raise CadenzaError(
+            f"{path}: cannot write it ({error.strerror or error}); free space or choose another --out. What was there before is kept."
+        ) from None
 
 
 def known_formats(text: str, allowed: Sequence[str] = FORMATS) -> list[str]:

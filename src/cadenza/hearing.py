@@ -41,8 +41,9 @@ class Frame:
         prompt = self.prompt
         if prompt is None:
             return notes
-        sounding = (prompt.pitch == notes.pitch[:, None]) & (prompt.onset + prompt.duration > notes.onset[:, None])
-        return notes[~sounding.any(axis=1)]
+        ends = np.zeros(128, dtype=np.int64)
+        np.maximum.at(ends, prompt.pitch, prompt.onset.astype(np.int64) + prompt.duration)
+        return notes[notes.onset >= ends[notes.pitch]]
 
 
 class Hearing:

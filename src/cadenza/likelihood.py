@@ -23,6 +23,7 @@ import torch
 from cadenza.batches import Tables, collate
 from cadenza.errors import CadenzaError
 from cadenza.models import Model
+from cadenza.parallel import ALONE, Group
 from cadenza.records import Progress, outcome
 from cadenza.tokens import Rows, Schema
 
@@ -181,9 +182,13 @@ def score(
     schema: Schema,
     pieces: npt.NDArray[np.int64],
     seconds_P: Floats | None = None,
+    group: Group = ALONE,
 ) -> Score:
-    """Score `pieces` (indices into `tables`); the model is left in the mode it was in."""
-    return outcome(scoring(model, tables, schema, pieces, seconds_P))
+    """Score `pieces` (indices into `tables`); the model is left in the mode it was in.
+
+    Every process of a group reads its share of them and learns the figures of all, to the last bit those of one process.
+    """
+    return outcome(scoring(model, tables, schema, pieces, seconds_P, group=group))
 
 
 @torch.inference_mode()
@@ -194,6 +199,7 @@ def scoring(
     pieces: npt.NDArray[np.int64],
     seconds_P: Floats | None = None,
     doing: str = "scoring",
+    group: Group = ALONE,
 ) -> Generator[Progress, None, Score]:
     """`score`, with progress in pieces."""
     rows = [tables.piece(int(index)) for index in pieces]
@@ -204,14 +210,14 @@ def scoring(
     by_length = np.argsort(-lengths, kind="stable")
     try:
         model.eval()
-        for first in range(0, len(pieces), LANES):
+        for first in range(0, len(pieces), LANES)[group.share]:
             yield Progress(doing, first, len(pieces))
             lanes = by_length[first : first + LANES]
             nats_PF[lanes] = score_lanes(model, tables, schema, pieces[lanes], lengths[lanes])
     finally:
         model.train(was_training)
     yield Progress(doing, len(pieces), len(pieces))
-    return Score.of(schema, rows, nats_PF, seconds_P)
+    return Score.of(schema, rows, group.sum(nats_PF), seconds_P)
 
 
 def score_lanes(

@@ -40,6 +40,11 @@ GRID_PER_BEAT = 12
 GRID_TOLERANCE = 0.1
 TICKS_PER_BEAT_SECONDS = 500
 TICKS_PER_BEAT_SCORE = 480
+ANEW = "export it anew, or leave it out"
+MOST_NOTES = 1_000_000
+"""Of a file, all instruments together; more would only fill the memory."""
+MOST_TICKS = 2**28 - 1
+"""The longest time between two events that a file can hold."""
 
 Ticks = npt.NDArray[np.int64]
 Columns = dict[str, npt.NDArray[Any]]
@@ -136,11 +141,11 @@ class Score:
     def nothing_left(self, settings: MidiSettings) -> BadFile:
         """Why the settings select no notes."""
         if not self.parts:
-            return BadFile(self.name, "there are no notes in it", "remove the file")
+            return BadFile(self.name, "there are no notes in it")
         fault, remedy = f"no notes for {settings.instrument}", "midi.instrument=auto"
         if set(self.parts) == {DRUMS} and settings.drums == "drop":
             fault, remedy = "no notes left after removing drums", "midi.drums=keep"
-        return BadFile(self.name, fault, f"pass --set {remedy}, or remove the file")
+        return BadFile(self.name, fault, f"pass --set {remedy}, or leave it out")
 
 
 def parse(data: bytes, name: str, settings: MidiSettings) -> Score:
@@ -156,6 +161,9 @@ def parse(data: bytes, name: str, settings: MidiSettings) -> Score:
         if len(meters) and meters[0].numerator and meters[0].denominator
         else None
     )
+    count = sum(len(track.notes) for track in raw.tracks)
+    if count > MOST_NOTES:
+        raise BadFile(name, f"{count:,} notes, over the {MOST_NOTES:,} that a file may have", "cut it, or leave it out")
     return Score(
         name, raw.ticks_per_quarter, tick[last_at_a_tick], beat_seconds[last_at_a_tick], meter, parts_of(raw, settings)
     )
@@ -168,14 +176,29 @@ def open_score(data: bytes, name: str) -> symusic.Score:
     if not data:
         raise BadFile(name, "the file is empty (0 bytes)")
     if data[:4] != b"MThd":
-        raise BadFile(name, f"not a MIDI file (it begins with {data[:4]!r}, not b'MThd')")
+        raise BadFile(name, f"not a MIDI file (it begins with {data[:4].decode('latin-1')!a}, not 'MThd')")
+    if data[12:13] >= b"\x80":
+        raise BadFile(name, "it counts time in the frames of a film (SMPTE), not in beats")
     try:
         raw = symusic.Score.from_midi(data)
+    except MemoryError:
+        raise
     except Exception as error:  # the parser raises RuntimeError, ValueError and others
-        raise BadFile(name, f"damaged ({str(error).split('!')[0].strip() or 'unreadable'})") from None
+        raise BadFile(name, f"damaged ({why(str(error))})", ANEW) from None
     if raw.ticks_per_quarter < 1:
-        raise BadFile(name, f"damaged ({raw.ticks_per_quarter} ticks per beat)")
+        raise BadFile(name, f"damaged ({raw.ticks_per_quarter} ticks per beat)", ANEW)
     return raw
+
+
+def why(said: str) -> str:
+    """What the parser said of a damaged file, in words that are no programmer's.
+
+    >>> why("MiniMidi: Unexpected EOF in file! Cursor is 169 bytes beyond the end of buffer")
+    'it ends too early'
+    """
+    if "EOF" in said:
+        return "it ends too early"
+    return said.removeprefix("MiniMidi: ").split("!")[0].strip() or "unreadable"
 
 
 def parts_of(raw: symusic.Score, settings: MidiSettings) -> dict[int, Part]:
@@ -273,7 +296,7 @@ def variable_length(number: int) -> bytes:
 
 
 def to_symusic(notes: Notes, program: int) -> symusic.Score:
-    """The same music in symusic's classes; drums go to the percussion channel."""
+    """The same music in symusic's classes, drums on the percussion channel; what is too long for a file raises `CadenzaError`."""
     import symusic
 
     header = notes.header
@@ -281,6 +304,11 @@ def to_symusic(notes: Notes, program: int) -> symusic.Score:
     ticks_per_beat = TICKS_PER_BEAT_SECONDS if seconds else TICKS_PER_BEAT_SCORE
     tempo = 120.0 if seconds else header.tempo
     ticks = ticks_per_beat * (2.0 if seconds else 1.0) / header.time_base.steps
+    if notes.end * ticks > MOST_TICKS:
+        hours, most = (steps * header.step_seconds / 3600 for steps in (notes.end, MOST_TICKS / ticks))
+        raise CadenzaError(
+            f"{header.name or 'The piece'}: it lasts {hours:,.0f} hours, and a MIDI file holds {most:,.0f}; cut it."
+        )
     notes = one_at_a_time(notes)
     score = symusic.Score(ticks_per_beat)
     score.tempos.append(symusic.Tempo(0, tempo))

@@ -31,11 +31,17 @@ def control(key: str, metavar: str, example: str) -> Any:
 
 Source = Annotated[
     str,
-    typer.Argument(metavar="SOURCE", help="A folder (searched recursively), a .zip or .tar archive, or a corpus name."),
+    typer.Argument(
+        metavar="SOURCE",
+        help="A folder (searched recursively), what cadenza scan made, a .zip or .tar archive, or a corpus name.",
+    ),
 ]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders with the same manifest.")]
 Out = Annotated[Path | None, typer.Option("--out", help="The run folder; runs/NAME unless given.")]
+ScanOut = Annotated[
+    Path, typer.Option("--out", help="The folder that keeps what was read; made or brought up to date.")
+]
 DemoOut = Annotated[Path, typer.Option("--out", help="The run folder; an earlier demo there is reused.")]
 NewOut = Annotated[Path | None, typer.Option("--out", help="The new folder; RUN-reproduced unless given.")]
 Preset = Annotated[
@@ -43,6 +49,10 @@ Preset = Annotated[
     typer.Option("--preset", help=f"One of {', '.join(PRESETS)}: sizes of model, and the study it all began from."),
 ]
 Files = Annotated[Path | None, typer.Option("--files", metavar="LIST", help=about(CorpusSettings, "files"))]
+Backend = Annotated[str | None, typer.Option("--backend", help=about(CorpusSettings, "backend"))]
+Scheduler = Annotated[
+    str | None, typer.Option("--scheduler", metavar="ADDRESS", help=about(CorpusSettings, "scheduler"))
+]
 Minutes = Annotated[float | None, typer.Option("--minutes", help=about(TrainSettings, "minutes"))]
 DemoMinutes = Annotated[float, typer.Option("--minutes", help=about(TrainSettings, "minutes"))]
 Seed = Annotated[int | None, typer.Option("--seed", help=about(TrainSettings, "seed"))]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cadenza.errors import CadenzaError
-from cadenza.settings import BY_FIELD, ModelSettings, Settings, nearest, validate
+from cadenza.settings import BY_FIELD, ModelSettings, Settings, nearest, shown, validate
 
 Layer = dict[str, dict[str, Any]]
 """Values by section and key."""
@@ -80,7 +80,7 @@ def merge(lower: Layer, upper: Mapping[str, Any]) -> Layer:
     for section, values in upper.items():
         if not isinstance(values, Mapping):
             raise CadenzaError(
-                f"{section!r} is not in a section; write it as section.key{nearest(section, Settings.model_fields)}."
+                f"{shown(repr(section))} is not in a section; write it as section.key{nearest(section, Settings.model_fields)}."
             )
         merged.setdefault(section, {}).update(values)
     return merged
@@ -99,10 +99,12 @@ def parse_assignment(text: str) -> dict[str, dict[str, Any]]:
     path, equals, value = text.partition("=")
     section, dot, key = path.strip().partition(".")
     if not (equals and dot and section and key):
-        raise CadenzaError(f"{text!r} is not an assignment; write section.key=value, for example train.minutes=5.")
+        raise CadenzaError(
+            f"{shown(repr(text))} is not an assignment; write section.key=value, for example train.minutes=5."
+        )
     try:
         parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # tomllib lets through those of numbers and lists without end
         parsed = value.strip()
     return {section: {key: parsed}}
 
@@ -149,5 +151,6 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise CadenzaError(
             f"{path}: cannot read these settings ({error.strerror}); give the path of a TOML file."
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CadenzaError(f"{path}: not a TOML file ({error}); see the guide for an example.") from None
+    except (ValueError, RecursionError) as error:  # tomllib lets through those of numbers and lists without end
+        why = str(error).splitlines()[0]
+        raise CadenzaError(f"{path}: not a TOML file ({why}); see the guide for an example.") from None

@@ -86,7 +86,7 @@ def page(
     entries: Sequence[Entry], curve: Picture, pictures: Sequence[Picture], samples: Sequence[Sample],
     again: Sequence[str], broken_rules: Sequence[str], derived: Sequence[str],
     judgement: Mapping[str, Any] | None = None, models: Picture | None = None, fidelity: Picture | None = None,
-    likenesses: Sequence[Likeness] = (),
+    likenesses: Sequence[Likeness] = (), digests: Mapping[str, str] | None = None,
 ) -> str:  # fmt: skip
     """The report; every text from outside is escaped, and what was not measured is a dash.
 
@@ -106,7 +106,7 @@ def page(
         aside=sum(bool(entry.set_aside) for entry in kept),
         hours=sum(entry.length_seconds for entry in kept) / 3600,
         curve=curve, pictures=pictures, samples=[(sample, cues(sample.seconds)) for sample in samples],
-        many=len(samples) > MANY_SAMPLES, again=again, broken_rules=broken_rules, derived=derived, long_list=LONG_LIST,
+        many=len(samples) > MANY_SAMPLES, again=again, digests=digests or {}, broken_rules=broken_rules, derived=derived, long_list=LONG_LIST,
         bar_top=ROLL_TOP, bar_tall=ROLL_TALL, passage_top=PASSAGE_TOP, passage_tall=PASSAGE_TALL,
         judgement=judgement, models=models, fidelity=fidelity,
         likenesses=[(one, [(side, cues(side.seconds, one.seconds)) for side in (one.own, one.training)]) for one in likenesses],

@@ -3,7 +3,7 @@
 Music is known here only through the grammar's masks. Item k of a seed is the same piece whatever other items there are:
 each has its own random stream, and no lane of a reader depends on another.
 
-Shapes: L lanes, F fields, V ids.
+Shapes: L lanes, F fields, V ids of a field, S ids of all fields.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cadenza.ending import Closing, Flags, Floats, Integers, Length, Made, Step
-from cadenza.engine.choice import NO_NUMBER, NO_NUMBERS, choose_ids
+from cadenza.engine.choice import NO_NUMBER, NO_NUMBERS, Choice
 from cadenza.errors import CadenzaError
 from cadenza.settings import SampleSettings, nearest
 from cadenza.tokens import Grammar, Representation, Rows
@@ -25,8 +26,8 @@ from cadenza.tokens.contract import Mask
 
 DRAWN = 256
 """Rows for which numbers are drawn at once."""
-NOWHERE, ALL = np.zeros(0), slice(None)
-"""No place to end; all lanes."""
+NOWHERE = np.zeros(0)
+"""No place to end."""
 
 
 class Reader(Protocol):
@@ -46,6 +47,9 @@ class Reader(Protocol):
 
     def logits(self, field: int, rows_LF: npt.NDArray[np.integer[Any]], /) -> npt.NDArray[np.float32]:
         """Of a field of the next row of the lanes that read last, given the fields before it; shape (L, V)."""
+
+    def choose(self, fields: range, rows_LF: npt.NDArray[np.integer[Any]], choice: Choice, /) -> int:
+        """The fields of the rows that are open, chosen in their order and written into `rows_LF`; the least id."""
 
 
 def sample(
@@ -142,9 +146,14 @@ class Chooser:
     length: Length
 
     @cached_property
-    def controls(self) -> list[tuple[float, int, float, float]]:
+    def controls_F4(self) -> Floats:  # noqa: N802
         """Temperature, top-k, top-p and min-p of every field."""
-        return [self.settings.of(field) for field in self.representation.fields]
+        return np.array([self.settings.of(field) for field in self.representation.fields], np.float64)
+
+    @cached_property
+    def columns(self) -> list[slice]:
+        """Where the ids of each field stand among those of all."""
+        return [slice(*pair) for pair in pairwise(np.cumsum([0, *self.grammar.sizes]).tolist())]
 
     @cached_property
     def blank_1F(self) -> Rows:  # noqa: N802
@@ -166,44 +175,39 @@ class Chooser:
 
     def rows(self, place: Any, draws_LF: Floats, near_L: Flags | None) -> Made:
         """The next row of each lane. A held piece may end where it is `near`; without flags nothing is led, and nowhere may what is held end."""
-        rows_LF, end_L = np.repeat(self.blank_1F, len(draws_LF), axis=0), NOWHERE
-        logits_LV, allowed_LV = self.reader.logits(0, rows_LF), self.grammar.allowed(place, 0, rows_LF)
-        if near_L is not None:
-            end_L = self.end_nats(logits_LV, allowed_LV, near_L)
+        count, fields, end_L = len(draws_LF), len(self.columns), NOWHERE
+        rows_LF, allowed_LS = np.repeat(self.blank_1F, count, axis=0), np.ones((count, self.columns[-1].stop), bool)
+        nats_L, removed_L = np.zeros((2, count))
+        choice = Choice(allowed_LS, draws_LF, self.controls_F4, np.ones(count, bool), nats_L, removed_L)
+        first_LV = self.mask(range(1), place, rows_LF, choice)
+        if near_L is not None and near_L.any():
+            end_L = self.end_nats(rows_LF, first_LV, near_L)
         if self.length.held:
-            allowed_LV = allowed_LV & (~self.ending_V if near_L is None else ~self.ending_V | near_L[:, None])
-        nats_L, removed_L = self.put(0, rows_LF, logits_LV, allowed_LV, draws_LF, ALL)
-        open_L = ~self.grammar.last_field(rows_LF)
-        lanes = ALL if open_L.all() else open_L
-        for f in range(1, len(self.controls)):
-            logits_LV, allowed_LV = self.reader.logits(f, rows_LF), self.grammar.allowed(place, f, rows_LF)
-            more_L, taken_L = self.put(f, rows_LF, logits_LV, allowed_LV, draws_LF, lanes)
-            nats_L, removed_L = nats_L + more_L, removed_L + taken_L
+            first_LV &= ~self.ending_V if near_L is None else ~self.ending_V | near_L[:, None]
+        check(self.reader.choose(range(1), rows_LF, choice))
+        if fields > 1:
+            choice.open_L[:] = ~self.grammar.last_field(rows_LF)
+            self.mask(range(1, fields), place, rows_LF, choice)
+            check(self.reader.choose(range(1, fields), rows_LF, choice))
         return Made(rows_LF, nats_L, removed_L, end_L)
 
-    def put(
-        self, f: int, rows_LF: Rows, logits_LV: npt.NDArray[np.float32], allowed_LV: Mask, draws_LF: Floats,
-        lanes: Flags | slice,
-    ) -> tuple[Floats, Floats]:  # fmt: skip
-        """Write a field's choices into the rows of these lanes; what they cost and what masks took, shape (L,)."""
-        ids_L, nats_L, removed_L, worst = choose_ids(logits_LV, allowed_LV, draws_LF[:, f], *self.controls[f])
-        if worst < 0:
-            check(ids_L[lanes])
-        rows_LF[lanes, f] = ids_L[lanes]
-        return (nats_L, removed_L) if isinstance(lanes, slice) else (nats_L * lanes, removed_L * lanes)
+    def mask(self, fields: range, place: Any, rows_LF: Rows, choice: Choice) -> Mask:
+        """Writes what the grammar allows in these fields, once the first is known or to be chosen; that of the first of them."""
+        for f in fields:
+            if f in self.grammar.masked:
+                choice.allowed_LS[:, self.columns[f]] = self.grammar.allowed(place, f, rows_LF)
+        return choice.allowed_LS[:, self.columns[fields.start]]
 
-    def end_nats(self, logits_LV: npt.NDArray[np.float32], allowed_LV: Mask, near_L: Flags) -> Floats:
+    def end_nats(self, rows_LF: Rows, allowed_LV: Mask, near_L: Flags) -> Floats:
         """What an end before the next row would cost the lanes that are near theirs, shape (L,); elsewhere infinite."""
-        end_L = np.full(len(near_L), np.inf)
-        for lane in np.flatnonzero(near_L & (allowed_LV & self.ending_V).any(axis=1)) if near_L.any() else ():
-            logits_V = logits_LV[lane].astype(np.float64)
-            end_L[lane] = np.logaddexp.reduce(logits_V) - logits_V[self.ending_V].max()
+        end_L, logits_LV = np.full(len(near_L), np.inf), self.reader.logits(0, rows_LF).astype(np.float64)
+        for lane in np.flatnonzero(near_L & (allowed_LV & self.ending_V).any(axis=1)):
+            end_L[lane] = np.logaddexp.reduce(logits_LV[lane]) - logits_LV[lane, self.ending_V].max()
         return end_L
 
 
-def check(ids_L: Integers) -> None:
+def check(worst: int) -> None:
     """What stands where no id could be chosen raises `CadenzaError`."""
-    worst = int(ids_L.min(initial=0))
     if worst == NO_NUMBER:
         raise CadenzaError(NO_NUMBERS)
     if worst < 0:

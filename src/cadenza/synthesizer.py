@@ -33,7 +33,7 @@ LIMIT_SECONDS, LIMIT_SHARE = 10.0, 0.5
 def synthesize(score: symusic.Score, soundfont: Path) -> Samples:
     """Samples of shape (S, 2) at `RATE`; what is no soundfont or cannot be rendered raises `CadenzaError`."""
     seconds = len(score.tracks) * (LIMIT_SECONDS + LIMIT_SHARE * score.to("second").end())
-    result = run_alone(play, (score, str(soundfont)), seconds)
+    result = run_alone(play, (score, str(soundfont)), seconds, spare=None)
     if isinstance(result, Casualty):
         raise CadenzaError(f"The synthesizer did not finish within {seconds:.0f} s; try another --soundfont.")
     if isinstance(result, str):

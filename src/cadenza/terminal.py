@@ -26,6 +26,7 @@ from rich.table import Table
 
 from cadenza.corpus.split import PARTS, VALIDATION
 from cadenza.errors import CadenzaError
+from cadenza.licences import UNKNOWN, Licence
 from cadenza.records import Evaluation, NoteMade, Said, Started, Step
 from cadenza.records import Progress as Doing
 
@@ -101,7 +102,7 @@ def emit(line: str) -> None:
 
 def announce_compiling() -> None:
     """Say on standard error, above bars, that loops are compiled, once they are and if they are."""
-    from cadenza.engine.kernels import before_compiling
+    from cadenza.compiling import before_compiling
 
     before_compiling(lambda: print(COMPILING, file=sys.stderr, flush=True))
 
@@ -178,6 +179,19 @@ def show_findings(found: Mapping[str, Any]) -> None:
         console.print(f"\nLeft out, {len(dropped):,}:")
         for reason in dropped:
             console.print(f"  {reason}")
+
+
+def show_licences(found: Sequence[Licence]) -> None:
+    """Name, version and licence of each package; those that state none are counted."""
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for heading in ("package", "version", "licence"):
+        table.add_column(heading)
+    for one in found:
+        table.add_row(one.name, one.version, one.licence)
+    console.print(table)
+    unknown = [one.name for one in found if one.licence == UNKNOWN]
+    if unknown:
+        console.print(f"Unknown, since the package does not state it: {', '.join(unknown)}.")
 
 
 def show_works(groups: Sequence[Sequence[str]]) -> None:

@@ -8,43 +8,42 @@ al., 2017), and so does the share of hidden ids: what has hardly been read canno
 Every step draws its batch and its dropout from (seed, step), so a run that is continued from its saved tensors
 repeats the uninterrupted run exactly, on a CPU bit for bit. (Not so the dropout between LSTM layers on a GPU,
 which cuDNN draws by itself.)
+
+Several processes draw the same batch and deal its windows among them, so what is learned does not depend on their
+number, apart from rounding and from dropout, which each draws for itself.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from cadenza.batches import Batch, Tables, batches_in_epoch, grown, training_batches
 from cadenza.corpus.split import VALIDATION
 from cadenza.errors import CadenzaError
 from cadenza.likelihood import Score, check_ids, score
 from cadenza.models import Model
+from cadenza.parallel import ALONE, Group
 from cadenza.records import Evaluation, Step
 from cadenza.settings import Settings, TrainSettings
 from cadenza.tokens import Schema
 
 WARM_UP_SHARE, FINAL_SHARE = 0.02, 0.02
-MEASURED_STEPS, UNMEASURED_STEPS = 20, 5
-MEASURED_SHARE, MEASURED_SECONDS = 0.1, 5.0
-"""The longest that measuring the speed may take: of the minutes, and in any case."""
-SUSTAINED = 0.85
-"""Of the speed of the first seconds: what is left of it over minutes, as seen in training after training."""
-FORWARD_SHARE, FORWARD_SHARE_OF_LOW = 0.4, 1.0
-"""Cost of scoring a row, always in float32, as a share of training on it in float32, in bfloat16; for planning only."""
 
 BETAS = 0.9, 0.95
 """Of AdamW: the second moment forgets faster than usual, as small batches and short runs want it."""
+
+RANK_STRIDE = 2_654_435_769
+"""From the seed of one process's dropout to the next one's: far from the seeds of all steps, in 32 bits too (Knuth,
+1973), which is all that the generator of a CPU takes."""
 
 Pieces = npt.NDArray[np.int64]
 """Indices into the tables."""
@@ -64,12 +63,27 @@ class Data:
     watched: Mapping[str, Pieces] = field(default_factory=dict)
 
 
+class Nats(nn.Module):
+    """A model whose output is the nats of a batch."""
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Tensor:
+        hidden_BTD, _ = self.model(batch.ids_BTF, batch.context_BTC)
+        return self.model.nats(hidden_BTD, batch.ids_BTF, batch.targets_BTF, batch.scored_BTF).sum()
+
+
 class Trainer:
     """A model on its way; `records` moves it forward, `tensors` and `restore` save and load it."""
 
-    def __init__(self, model: Model, data: Data, settings: Settings, steps: int, last: int = 0) -> None:
-        """`last` is the step to stop after, on a schedule of `steps`; 0 goes to its end."""
+    def __init__(
+        self, model: Model, data: Data, settings: Settings, steps: int, last: int = 0, group: Group = ALONE
+    ) -> None:
+        """`last` is the step to stop after, on a schedule of `steps`; 0 goes to its end. All of the group train alike."""
         check_ids(model, data.schema, [data.tables.rows])
+        self.group, self.nats = group, group.data_parallel(Nats(model))
         self.model, self.data, self.settings, self.steps = model, data, settings, steps
         self.last = last or steps
         self.ramp = steps if settings.train.ramp else 0
@@ -92,7 +106,7 @@ class Trainer:
         if self._due():  # stopped between a step and its evaluation
             yield self._evaluate()
         for batch in islice(stream(self.data, self.settings, self.step, self.ramp), self.last - self.step):
-            yield self._update(batch)
+            yield self.update(batch)
             if self._due():
                 yield self._evaluate()
 
@@ -102,14 +116,14 @@ class Trainer:
         regular = self.step % every == 0 and self.steps - self.step > every // 2
         return self.step > self.evaluated_step and (regular or self.step == self.last)
 
-    def _update(self, batch: Batch) -> Step:
+    def update(self, batch: Batch) -> Step:
         train = self.settings.train
         rate = train.learning_rate * (schedule(self.step, self.steps) if train.schedule == "cosine" else 1)
         for group in self.optimiser.param_groups:
             group["lr"] = rate
         with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(train.seed * 1_000_003 + self.step)
-            nats = self._backward(batch.to(self.device))
+            torch.manual_seed(train.seed * 1_000_003 + self.step + RANK_STRIDE * self.group.rank)
+            nats = self._backward(batch)
         if not math.isfinite(nats):
             raise CadenzaError(
                 f"Training met a loss that is not a number at step {self.step + 1}; the best state so far is kept. "
@@ -123,17 +137,25 @@ class Trainer:
         return Step(self.step, nats / math.log(2) / max(notes, 1), notes, rate)
 
     def _backward(self, batch: Batch) -> float:
-        """Gradients of the mean nats per row; returns the nats of the batch."""
+        """Gradients of the mean nats per row of the batch, of which this process reads its share; returns its nats."""
         self.model.train()
         self.model.drop(grown(self.step, self.ramp))
         self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.train.precision == "bfloat16"):
-            hidden_BTD, _ = self.model(batch.ids_BTF, batch.context_BTC)
-            nats = self.model.nats(hidden_BTD, batch.ids_BTF, batch.targets_BTF, batch.scored_BTF).sum()
-        rows = batch.scored_BTF[..., 0].sum()
-        (nats / rows).backward()
+        rows, nats = int(batch.scored_BTF[..., 0].sum()), torch.zeros((), device=self.device)
+        *parts, last = dealt(batch, self.group, self.settings.train.micro_batch)
+        with self.group.held_back(self.nats):
+            for part in parts:
+                nats += self._add_gradients(part, rows)
+        nats += self._add_gradients(last, rows)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.train.clip)
-        return float(nats.detach()) + 0 * float(norm)
+        return float(self.group.sum(np.array([float(nats)]))[0]) + 0 * float(norm)
+
+    def _add_gradients(self, part: Batch, rows: int) -> Tensor:
+        """Those of the nats per row of the whole batch; a group takes their mean, so each of it gives so much more."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.train.precision == "bfloat16"):
+            nats = self.nats(part.to(self.device))
+        (nats / rows * self.group.world).backward()
+        return nats.detach()
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -147,7 +169,9 @@ class Trainer:
         data = self.data
         parts = {VALIDATION: data.validation, **data.watched}
         self.scores = scores = {
-            part: score(self.average, data.tables, data.schema, pieces) for part, pieces in parts.items() if len(pieces)
+            part: score(self.average, data.tables, data.schema, pieces, group=self.group)
+            for part, pieces in parts.items()
+            if len(pieces)
         }
         bits = scores[VALIDATION].bits_per_note if VALIDATION in scores else math.nan
         best = bits < self.best_bits or VALIDATION not in scores
@@ -196,6 +220,15 @@ class Trainer:
         self.step, self.evaluated_step, self.best_step = map(int, steps)
 
 
+def dealt(batch: Batch, group: Group, size: int) -> list[Batch]:
+    """The windows of this process, at most `size` of them at once (0 is no bound); where it has none, one that is not scored."""
+    share = Batch(*(tensor[group.share] for tensor in vars(batch).values()))
+    if not len(share.ids_BTF):
+        first = Batch(*(tensor[:1] for tensor in vars(batch).values()))
+        return [replace(first, scored_BTF=torch.zeros_like(first.scored_BTF))]
+    return [Batch(*part) for part in zip(*(tensor.split(size or len(tensor)) for tensor in vars(share).values()), strict=True)]  # fmt: skip
+
+
 def optimiser_of(model: Model, settings: TrainSettings) -> torch.optim.Optimizer:
     """Only matrices decay, except under Adam, which decays all by the gradient, as the study did."""
     rate, decay = settings.learning_rate, settings.weight_decay
@@ -233,61 +266,6 @@ def stream(data: Data, settings: Settings, first_step: int = 0, ramp: int = 0) -
         first_step,
         ramp,
     )
-
-
-class Plan(NamedTuple):
-    """How much training fits into the minutes, at the measured speed; a stride of 0 is the asked one."""
-
-    steps: int
-    stride: int
-    rows_per_second: float
-
-
-def plan(model: Model, data: Data, settings: Settings) -> Plan:
-    """Measure the speed, evaluations included, and derive the number of steps.
-
-    With `train.epochs`, a stride grows as far as those need to fit; where that is not enough, there
-    are fewer. The measurement trains a copy, so the model itself is as it was.
-    """
-    seconds, rows = measure_speed(model, data, settings)
-    rate = rows / seconds
-    evaluated = sum(data.tables.lengths(pieces).sum() for pieces in (data.validation, *data.watched.values()))
-    forward = FORWARD_SHARE_OF_LOW if settings.train.precision == "bfloat16" else FORWARD_SHARE
-    evaluation = settings.train.evaluations * float(evaluated) * forward / rate
-    budget = max(60 * settings.train.minutes - evaluation, 30 * settings.train.minutes)
-    fitting = max(1, round(SUSTAINED * budget / (seconds / MEASURED_STEPS)))
-    if not settings.train.epochs:
-        return Plan(fitting, 0, rate)
-    lengths, batches = data.tables.lengths(data.training), settings.batches
-    wanted = settings.train.epochs * batches_in_epoch(lengths, batches)
-    for stride in range(batches.stride + 1, batches.rows + 1) if batches.stride else ():
-        if wanted <= fitting:
-            break
-        batches = batches.model_copy(update={"stride_in_force": stride})
-        wanted = settings.train.epochs * batches_in_epoch(lengths, batches)
-    return Plan(min(fitting, wanted), batches.stride_in_force, rate)
-
-
-def measure_speed(model: Model, data: Data, settings: Settings) -> tuple[float, float]:
-    """Seconds and rows of `MEASURED_STEPS` steps, by the median step: other work on the machine comes in bursts.
-
-    Dropout and hiding are on throughout. Where steps are so slow that measuring would take over
-    `MEASURED_SECONDS` or `MEASURED_SHARE` of the minutes, fewer are made.
-    """
-    steady = settings.model_copy(update={"train": settings.train.model_copy(update={"ramp": False})})
-    trainer = Trainer(copy_of(model), data, steady, UNMEASURED_STEPS + MEASURED_STEPS)
-    allowed = min(MEASURED_SECONDS, MEASURED_SHARE * 60 * settings.train.minutes)
-    rows: list[int] = []
-    times = [time.perf_counter()]
-    for batch in islice(stream(data, steady), trainer.steps):
-        trainer._update(batch)
-        rows.append(int(batch.scored_BTF[..., 0].sum()))
-        times.append(time.perf_counter())
-        if len(rows) > 1 and times[-1] - times[0] > allowed:
-            break
-    skipped = min(UNMEASURED_STEPS, len(rows) // 2)
-    seconds = float(np.median(np.diff(times)[skipped:]))
-    return seconds * MEASURED_STEPS, float(np.mean(rows[skipped:])) * MEASURED_STEPS
 
 
 def copy_of(model: Model) -> Model:

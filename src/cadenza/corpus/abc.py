@@ -28,7 +28,7 @@ def abc_tunes(text: str, name: str) -> list[tuple[str, str]]:
     common = "".join(f"{line}\n" for line in head.splitlines() if re.match("[LMQ]:", line))
     tunes = [f"X:{number}\n{common}{body}" for number, _, body in (tune.partition("\n") for tune in rest)]
     if not tunes:
-        raise CadenzaError(f"{name}: no tune in it (no line begins with X:); remove it.")
+        raise CadenzaError(f"{name}: no tune in it (no line begins with X:); leave it out.")
     return [(f"{name}#{number}" if len(tunes) > 1 else name, tune) for number, tune in enumerate(tunes, 1)]
 
 
@@ -49,7 +49,7 @@ def parse_abc(text: str, name: str, settings: MidiSettings) -> Score:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise CadenzaError(f"{name}: its conversion took longer than {LIMIT_SECONDS:g} s; remove it.") from None
+            raise CadenzaError(f"{name}: its conversion took longer than {LIMIT_SECONDS:g} s; leave it out.") from None
         said = done.stdout.decode(errors="replace")
         made = Path(folder) / "tune.mid"
         fatal = next((line for line in said.splitlines() if any(fault in line for fault in FATAL)), None)

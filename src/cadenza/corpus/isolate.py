@@ -2,59 +2,62 @@
 
 Batches of items go through joblib. Each worker notes which item it is at, and a watchdog ends it
 when one item takes too long. When a worker dies, the items that were being worked on run again, one
-to a process; what dies then is a `Casualty`, everything else goes on.
+to a process; what dies then is a `Casualty`, everything else goes on. On a cluster, `cluster` does the same.
 """
 
 from __future__ import annotations
 
-import faulthandler
-import math
-import os
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, cast
 
 from joblib import Parallel, cpu_count, delayed
 from joblib.externals.loky.process_executor import BrokenProcessPool
 
+from cadenza.corpus.cluster import Cluster, cluster_map
+from cadenza.corpus.temporary import in_temporary, scratch
+from cadenza.corpus.worker import SPARE_BYTES, Casualty, batches_of, work
+
+__all__ = ["Casualty", "Cluster", "isolated_map", "run_alone"]
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BATCH = 16
-REARM_SHARE = 0.1
-"""The watchdog is set anew after this share of an item's time, since that costs as much as a small file."""
-
-
-@dataclass(frozen=True)
-class Casualty:
-    """Stands for the result of an item whose worker died."""
-
-    reason: str
-
 
 def isolated_map(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int = 0, seconds: float = 20
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    workers: int = 0,
+    seconds: float = 20,
+    cluster: Cluster | None = None,
 ) -> Iterator[tuple[int, Result | Casualty]]:
     """Yield (index, result) for every item, in no fixed order.
 
     `function` must be importable and should return, not raise. `workers` 0 takes one per core, and
-    at least two processes are used, since one would be this very process.
+    at least two processes are used, since one would be this very process. A `cluster` works with all it has.
     """
+    if cluster is not None:
+        yield from cluster_map(function, items, seconds, cluster)
+        return
+    with in_temporary():  # the only place that is written to
+        yield from local_map(function, items, max(2, workers or cpu_count()), seconds)
+
+
+def local_map(
+    function: Callable[[Item], Result], items: Sequence[Item], processes: int, seconds: float
+) -> Iterator[tuple[int, Result | Casualty]]:
+    """`isolated_map` on this machine."""
     todo = list(range(len(items)))
-    processes = max(2, workers or cpu_count())
     while todo:
-        with tempfile.TemporaryDirectory(prefix="cadenza-workers-") as folder:
+        with scratch("cadenza-workers-") as folder:
             done: set[int] = set()
             suspects: set[int] = set()
             try:
-                for batch in run_batches(function, items, todo, processes, seconds, Path(folder)):
+                for batch in run_batches(function, items, todo, processes, seconds, folder):
                     done.update(index for index, _ in batch)
                     yield from batch
             except BrokenProcessPool:
-                suspects = {int(marker.read_text() or -1) for marker in Path(folder).iterdir()} & set(todo) - done
+                suspects = {int(marker.read_text() or -1) for marker in folder.iterdir()} & set(todo) - done
                 if not done | suspects:  # no worker ever began: trying again would never end
                     raise
             todo = [index for index in todo if index not in done]
@@ -70,41 +73,23 @@ def run_batches(
     processes: int,
     seconds: float,
     folder: Path,
-) -> Iterator[list[tuple[int, Result]]]:
-    size = max(1, min(BATCH, -(-len(indices) // (4 * processes))))
-    batches = [indices[first : first + size] for first in range(0, len(indices), size)]
+) -> Iterator[list[tuple[int, Result | Casualty]]]:
     parallel = Parallel(n_jobs=processes, backend="loky", return_as="generator_unordered", batch_size=1)
     yield from parallel(
         delayed(work)(function, [(index, items[index]) for index in batch], seconds, folder / str(batch[0]))
-        for batch in batches
+        for batch in batches_of(indices, processes)
     )
 
 
-def run_alone(function: Callable[[Item], Result], item: Item, seconds: float) -> Result | Casualty:
-    with tempfile.TemporaryDirectory(prefix="cadenza-worker-") as folder:
+def run_alone(
+    function: Callable[[Item], Result], item: Item, seconds: float, spare: int | None = SPARE_BYTES
+) -> Result | Casualty:
+    """The result of one item, worked on by a process of this machine that may die of it; memory as in `work`."""
+    with scratch("cadenza-worker-") as folder:
         try:
             [[(_, result)]] = Parallel(n_jobs=2, backend="loky")(
-                [delayed(work)(function, [(0, item)], seconds, Path(folder) / "0")]
+                [delayed(work)(function, [(0, item)], seconds, folder / "0", spare)]
             )
-            return cast(Result, result)
+            return cast(Result | Casualty, result)
         except BrokenProcessPool:
-            return Casualty(f"it crashed the reader, or kept it busy for over {seconds:g} s")
-
-
-def work(
-    function: Callable[[Item], Result], batch: Sequence[tuple[int, Item]], seconds: float, marker: Path
-) -> list[tuple[int, Result]]:
-    """One task of a worker; `marker` holds the index of the item in hand."""
-    results = []
-    with open(marker, "w", encoding="ascii") as place, open(os.devnull, "w", encoding="ascii") as nowhere:
-        armed = -math.inf
-        for index, item in batch:
-            place.seek(0)
-            place.write(f"{index:<20}")
-            place.flush()
-            if time.monotonic() - armed > REARM_SHARE * seconds:
-                armed = time.monotonic()
-                faulthandler.dump_traceback_later((1 + REARM_SHARE) * seconds, exit=True, file=nowhere)
-            results.append((index, function(item)))
-        faulthandler.cancel_dump_traceback_later()
-    return results
+            return Casualty.after(seconds)

@@ -1,46 +1,69 @@
-"""A source's files to a checked corpus: pieces, and for every file what became of it and why."""
+"""A source's files to a checked corpus: pieces, and for every file what became of it and why.
+
+What was read lies in a store (`store`), a temporary one unless another is given; only files that the
+store does not know yet, or that have changed, are read. The result follows the names of the files
+alone, never the order in which they were read, so it is that of a scan from scratch.
+"""
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
-from collections.abc import Callable, Generator
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from cadenza.corpus.abc import ABC_SUFFIXES, abc_tunes, parse_abc
-from cadenza.corpus.isolate import Casualty, isolated_map
+import numpy as np
+
+from cadenza.corpus.cluster import software
+from cadenza.corpus.damage import OF_DAMAGE, guarded
+from cadenza.corpus.entries import Entries, Entry
+from cadenza.corpus.grams import Ints
+from cadenza.corpus.isolate import Casualty, Cluster, isolated_map
+from cadenza.corpus.packing import Encoder, Record, read_packed
+from cadenza.corpus.reading import time_unit
 from cadenza.corpus.sources import Source
-from cadenza.corpus.unpack import SourceFile
-from cadenza.corpus.works import Grams, group_grams, interval_grams
+from cadenza.corpus.split import split_works
+from cadenza.corpus.store import Store
+from cadenza.corpus.stored import Pieces, StoredSets
 from cadenza.errors import CadenzaError
 from cadenza.instruments import program_name, program_number
-from cadenza.midi import Score, parse, read_bytes
-from cadenza.notes import Notes, TimeBase, from_first_onset
+from cadenza.notes import TimeBase
 from cadenza.records import Progress
 from cadenza.settings import CorpusSettings, MidiSettings, Settings
 
-BEATS_SHARE = 0.8
-"""Share of onsets on the beat grid from which a corpus counts in beats."""
+__all__ = ["Corpus", "Entry", "scan"]
+
+PORTION = 512
+"""Files after which what was read is safe on disk."""
+
+ROUND = 4 * PORTION
+"""Files that are handed to the workers together; bounds what waits to be taken down."""
+
+ENTRIES = """
+DROP TABLE IF EXISTS temp.entry;
+CREATE TEMP TABLE entry (place INTEGER PRIMARY KEY, name TEXT, sha256 TEXT, reason TEXT, notes INTEGER,
+                         length_seconds REAL, instrument TEXT, set_aside TEXT, score INTEGER);
+"""
+
+SCORES = """
+SELECT file.id, file.name, file.sha256, file.reason, score.id, digest,
+       score.name, score.reason, notes, length_seconds, programs, set_aside, score.number
+FROM listing JOIN file ON file.id = listing.file LEFT JOIN score ON score.file = file.id
+ORDER BY place, score.number
+"""
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One line of the manifest: a piece that is kept (`reason` empty) or a file left out.
+class Changes(NamedTuple):
+    """Files that a scan had to read, that were as it knew them, and that it knew and that are gone."""
 
-    `fold` is the fold that holds the piece out, where all pieces train and folds give the figures.
-    """
+    read: int = 0
+    same: int = 0
+    gone: int = 0
 
-    name: str
-    sha256: str = ""
-    reason: str = ""
-    notes: int = 0
-    length_seconds: float = 0.0
-    instrument: str = ""
-    set_aside: str = ""
-    work: int = -1
-    split: str = ""
-    fold: int = -1
+
+NOTHING = Changes()
 
 
 @dataclass(frozen=True)
@@ -51,187 +74,214 @@ class Corpus:
     base: TimeBase
     on_grid: float
     program: int
-    pieces: list[Notes]
-    entries: list[Entry] = field(repr=False)
+    pieces: Pieces
+    entries: Entries = field(repr=False)
+    changes: Changes = NOTHING
 
     @property
-    def kept(self) -> list[Entry]:
-        return [entry for entry in self.entries if not entry.reason]
+    def encoded(self) -> str:
+        """What the tables were made by that were made as the pieces were read; empty for none."""
+        return self.pieces.store.meta("tables")
 
     @property
-    def dropped(self) -> list[Entry]:
-        return [entry for entry in self.entries if entry.reason]
+    def kept(self) -> Entries:
+        return self.entries.those_kept()
+
+    @property
+    def dropped(self) -> Entries:
+        return self.entries.those_dropped()
+
+    def divided(self, settings: CorpusSettings, seed: int, seen: Sequence[bool] = ()) -> Corpus:
+        """The corpus with a part, or a fold, for each piece; `seen` as in `split_works`."""
+        parts, folds = split_works(self.kept.work, settings, seed, np.array(seen, bool))
+        return replace(self, entries=self.entries.divided(parts, folds))
+
+    def leaving_out(self, reasons: Mapping[int, str]) -> Corpus:
+        """The corpus without some pieces, by index, each with its reason."""
+        if not reasons:
+            return self
+        stays = np.ones(len(self.pieces), bool)
+        stays[list(reasons)] = False
+        kept = self.kept
+        said = {index: f"{kept[index].name}: {reason}" for index, reason in reasons.items()}
+        return replace(self, pieces=self.pieces.where(stays), entries=self.entries.leaving_out(said))
 
 
-@dataclass(frozen=True)
-class Found:
-    """One score as its worker leaves it: notes from the first onset on, or the reason why there are none."""
-
-    name: str
-    on_grid: int
-    onsets: int
-    notes: Notes | None = None
-    reason: str = ""
-    programs: tuple[int, ...] = ()
-    set_aside: str = ""
-    grams: Grams = ()
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a worker found in one file."""
-
-    sha256: str = ""
-    found: tuple[Found, ...] = ()
-    reason: str = ""
-
-
-def scan(source: Source, settings: Settings) -> Generator[Progress, None, Corpus]:
+def scan(
+    source: Source, settings: Settings, store: Store | None = None, encode: Encoder | None = None
+) -> Generator[Progress, None, Corpus]:
     """Read every file in isolation, decide the time base, drop what is unusable, group by work.
+
+    A `store` keeps what was read, and what `encode` makes of each piece. A source that is a store itself
+    is not read again.
+    """
+    if settings.midi.instrument not in ("auto", "all"):
+        program_number(settings.midi.instrument)  # an unknown name is no fault of the files
+    if source.store is not None:
+        with guarded(source.store, *OF_DAMAGE):
+            store, changes = opened(source, settings.midi), NOTHING
+    else:
+        store = Store.temporary() if store is None else store
+        changes = yield from refresh(store, source, settings, encode)
+    with guarded(store.path, *OF_DAMAGE):
+        corpus = yield from assemble(store, source, settings.corpus)
+    return replace(corpus, changes=changes)
+
+
+def refresh(
+    store: Store, source: Source, settings: Settings, encode: Encoder | None
+) -> Generator[Progress, None, Changes]:
+    """Bring the store up to date with the source; what there was to do.
 
     Workers count time as each file by itself suggests; the files that differ from the corpus as a
     whole are read again.
     """
-    if settings.midi.instrument not in ("auto", "all"):
-        program_number(settings.midi.instrument)  # an unknown name is no fault of the files
-    readings = {index: Reading(reason=file.reason) for index, file in enumerate(source.files)}
-    readable = [index for index, reading in readings.items() if not reading.reason]
-    readings |= yield from read_files(source, readable, settings.midi, settings)
-    found = [one for reading in readings.values() for one in reading.found]
-    share = sum(one.on_grid for one in found) / max(1, sum(one.onsets for one in found))
-    unit = time_unit(share, settings.midi)
-    other = [
-        index
-        for index, reading in readings.items()
-        if any(one.notes and one.notes.header.time_base.unit != unit for one in reading.found)
-    ]
-    readings |= yield from read_files(source, other, settings.midi.model_copy(update={"time_base": unit}), settings)
-    return assemble(source, list(readings.values()), share, settings)
+    midi = settings.midi
+    if (place := store.meta("place")) not in ("", source.place) and Path(place).exists():
+        raise CadenzaError(f"{store.path.parent}: a scan of {place}; choose another --out, or remove it.")
+    store.list_files(source.located())
+    key = f"{dict(software())}{reading_key(midi)}{encode.key if encode else ''}"
+    if store.meta("reading") != key:
+        store.clear()
+    store.set_meta(reading=key, midi=reading_key(midi), tables=encode.key if encode else "", complete="")
+    gone, stale, refused = store.forget_others(), store.stale(), store.refused().tolist()
+    with store.transaction():
+        for place in refused:
+            store.put(place, Record(reason=source.files[place].reason))
+    read = partial(read_files, store, source, encode, settings.corpus)
+    yield from read(stale, midi)
+    unit = time_unit(store.on_grid(), midi)
+    yield from read(store.in_other_units(unit, as_read=True), midi)
+    yield from read(store.in_other_units(unit, as_read=False), midi.model_copy(update={"time_base": unit}), unit)
+    if Path(source.place).is_absolute() and not Path(source.place).exists():
+        raise CadenzaError(f"{source.place}: gone while it was read; bring it back and scan again.")
+    program = "" if source.program is None else str(source.program)
+    store.set_meta(complete="yes", unit=unit, name=source.name, place=source.place, program=program)
+    return Changes(len(stale), len(source.files) - len(stale) - len(refused), gone)
+
+
+def reading_key(midi: MidiSettings) -> str:
+    """The settings that decide how a file is read."""
+    return midi.model_dump_json()
 
 
 def read_files(
-    source: Source, indices: list[int], midi: MidiSettings, settings: Settings
-) -> Generator[Progress, None, dict[int, Reading]]:
-    """The readings of some of the source's files, by index."""
-    tasks = [(source.files[index], midi) for index in indices]
-    readings: dict[int, Reading] = {}
-    for number, result in isolated_map(read_file, tasks, settings.corpus.workers, midi.max_seconds):
-        if isinstance(result, Casualty):
-            result = Reading(reason=f"{tasks[number][0].name}: {result.reason} (midi.max_seconds); remove it.")
-        readings[indices[number]] = result
-        yield Progress("reading", len(readings), len(indices))
-    return readings
+    store: Store,
+    source: Source,
+    encode: Encoder | None,
+    corpus: CorpusSettings,
+    places: Ints,
+    midi: MidiSettings,
+    unit: str = "",
+) -> Generator[Progress, None, None]:
+    """Bring some of the source's files into the store, by way of isolated workers; each portion is safe once it is read."""
+    done = 0
+    for begin in range(0, len(places), ROUND):
+        here = places[begin : begin + ROUND].tolist()
+        tasks = [(source.files[place], midi, encode) for place in here]
+        cluster = Cluster(corpus.scheduler, tasks[0][0].path) if corpus.backend == "dask" else None
+        with store.transaction():
+            for number, result in isolated_map(read_packed, tasks, corpus.workers, midi.max_seconds, cluster):
+                if isinstance(result, Casualty):
+                    result = Record(reason=f"{tasks[number][0].name}: {result.reason}; leave it out.")
+                store.put(here[number], result, unit)
+                done += 1
+                if done % PORTION == 0:
+                    store.keep()
+                yield Progress("reading", done, len(places))
 
 
-def time_unit(share: float, settings: MidiSettings) -> str:
-    """The unit of time, given the share of onsets on the beat grid."""
-    if settings.time_base != "auto":
-        return settings.time_base
-    return "beats" if share >= BEATS_SHARE else "seconds"
+def opened(source: Source, midi: MidiSettings) -> Store:
+    """The store that is the source, with the files that are asked for; one that does not fit raises `CadenzaError`."""
+    assert source.store is not None
+    store = Store(source.store, writable=False)
+    if store.meta("midi") != reading_key(midi):
+        raise CadenzaError(
+            f"{source.store.parent}: scanned with other settings of midi than asked for now; run cadenza scan with these, or give the music itself."
+        )
+    store.list_files(source.located())
+    if store.meta("unit") != (unit := time_unit(store.on_grid(), midi)):
+        raise CadenzaError(
+            f"{source.store.parent}: these of its files count in {unit}, all of them in {store.meta('unit')}; give the music itself."
+        )
+    return store
 
 
-def read_file(task: tuple[SourceFile, MidiSettings]) -> Reading:
-    """Worker: one file's digest and notes; what is wrong with it comes back as the reason."""
-    file, settings = task
-    try:
-        data = read_bytes(file.path, settings, file.name)
-    except CadenzaError as error:
-        return Reading(reason=str(error))
-    digest = hashlib.sha256(data).hexdigest()
-    try:
-        if file.path.suffix.lower() in ABC_SUFFIXES:
-            tunes = abc_tunes(data.decode("utf-8", "replace"), file.name)
-            return Reading(
-                digest, tuple(find(name, partial(parse_abc, text, name, settings), settings) for name, text in tunes)
-            )
-    except CadenzaError as error:
-        return Reading(digest, reason=str(error))
-    return Reading(digest, (find(file.name, partial(parse, data, file.name, settings), settings),))
-
-
-def find(name: str, parsed: Callable[[], Score], settings: MidiSettings) -> Found:
-    """The notes of a score, and what else it holds, or why it cannot be used."""
-    on_grid = onsets = 0
-    try:
-        score = parsed()
-        on_grid, onsets = score.on_grid()
-        notes = score.notes(settings, time_unit(on_grid / max(1, onsets), settings))
-        if settings.opening_silence == "drop":
-            notes = from_first_onset(notes)
-    except CadenzaError as error:
-        return Found(name, on_grid, onsets, reason=str(error))
-    return Found(
-        name,
-        on_grid,
-        onsets,
-        notes,
-        "",
-        tuple(score.chosen(settings)),
-        score.set_aside(settings),
-        interval_grams(notes),
-    )
-
-
-def assemble(source: Source, readings: list[Reading], share: float, settings: Settings) -> Corpus:
-    """Readings to a corpus; the order is that of the files."""
-    entries: list[Entry] = []
-    pieces: list[Notes] = []
-    grams: list[Grams] = []
+def assemble(store: Store, source: Source, settings: CorpusSettings) -> Generator[Progress, None, Corpus]:
+    """What is in the store as a corpus; the order is that of the files."""
     programs: Counter[int] = Counter()
-    same_bytes: dict[str, str] = {}
-    same_notes: dict[bytes, str] = {}
-    for file, reading in zip(source.files, readings, strict=True):
-        reason = reading.reason
-        if not reason and reading.sha256 in same_bytes:
-            reason = f"{file.name}: the same bytes as {same_bytes[reading.sha256]}."
-        if reason:
-            entries.append(Entry(file.name, reading.sha256, reason))
-            continue
-        same_bytes[reading.sha256] = file.name
-        for found in reading.found:
-            entry = judge(found, reading.sha256, settings.corpus, same_notes)
-            entries.append(entry)
-            if found.notes is not None and not entry.reason:
-                pieces.append(found.notes)
-                grams.append(found.grams)
-                programs[found.programs[0]] += 1
-    base = pieces[0].header.time_base if pieces else TimeBase()
+    store.script(ENTRIES)
+    with store.transaction():
+        store.many("INSERT INTO entry VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)", judged(store, settings, programs))
+    kept = np.fromiter((reason == "" for (reason,) in store.ask("SELECT reason FROM entry ORDER BY place")), bool)
+    scores = np.fromiter(
+        (score for (score,) in store.ask("SELECT score FROM entry WHERE reason = '' ORDER BY place")), np.int64
+    )
+    pieces = Pieces(store, scores)
+    base = pieces[0].header.time_base if len(pieces) else TimeBase()
     main = source.program if source.program is not None else max(programs, key=lambda p: (programs[p], -p), default=0)
-    return with_works(Corpus(source.name, base, share, main, pieces, entries), grams)
+    works = yield from StoredSets(pieces).groups(len(pieces))
+    return Corpus(source.name, base, store.on_grid(), main, pieces, Entries.of(store, kept, works))
 
 
-def judge(found: Found, sha256: str, corpus: CorpusSettings, same_notes: dict[bytes, str]) -> Entry:
-    """The manifest entry of a score, with the reason if it is left out."""
-    piece = found.notes
-    if piece is None:
-        return Entry(found.name, sha256, found.reason)
-    digest = hashlib.sha256(b"".join(column.tobytes() for column in piece.columns)).digest()
-    first = same_notes.setdefault(digest, found.name)
-    reason = ""
-    if len(piece) < corpus.min_notes:
-        reason = f"{len(piece)} notes, under corpus.min_notes = {corpus.min_notes}; lower that, or remove it"
-    elif len(piece) > corpus.max_notes:
-        reason = f"{len(piece):,} notes, over corpus.max_notes = {corpus.max_notes:,}; raise that, or cut it"
-    elif piece.length_seconds > 60 * corpus.max_minutes:
-        reason = f"{piece.length_seconds / 60:,.0f} minutes long, over corpus.max_minutes = {corpus.max_minutes:g}; raise that, or cut it"
-    elif first != found.name:
-        reason = f"the same notes as {first}"
-    return Entry(
-        found.name,
-        sha256,
-        f"{found.name}: {reason}." if reason else "",
-        notes=len(piece),
-        length_seconds=round(piece.length_seconds, 3),
-        instrument=" + ".join(program_name(program) for program in found.programs),
-        set_aside=found.set_aside,
-    )
+def judged(store: Store, settings: CorpusSettings, programs: Counter[int]) -> Iterator[tuple[Any, ...]]:
+    """What becomes of every file and score, as rows of entries; the main programs of the pieces that are kept are counted."""
+    bytes_twice, notes_twice = store.repeated("sha256"), store.repeated("digest")
+    first_bytes: dict[str, tuple[int, str]] = {}
+    first_notes: dict[bytes, str] = {}
+    for file, name, sha256, reason, score, digest, *facts in store.ask(SCORES):
+        if not reason and sha256 in bytes_twice:
+            first, first_name = first_bytes.setdefault(sha256, (file, name))
+            reason = f"{name}: the same bytes as {first_name}." if first != file else ""
+        if reason:
+            if not facts[-1]:  # of several scores, the first stands for the file
+                yield name, sha256, reason, 0, 0.0, "", "", None
+            continue
+        found = Score(*facts[:-1])
+        first_name = first_notes.setdefault(digest, found.name) if digest in notes_twice else found.name
+        reason = found.reason or found.limit(settings, first_name)
+        if not reason:
+            programs[int(found.programs.partition(",")[0])] += 1
+        yield (
+            found.name,
+            sha256,
+            reason,
+            found.notes,
+            round(found.length_seconds, 3),
+            instruments(found.programs),
+            found.set_aside,
+            score,
+        )
 
 
-def with_works(corpus: Corpus, grams: list[Grams]) -> Corpus:
-    """Number the works of the kept pieces."""
-    if not corpus.pieces:
-        return corpus
-    works = iter(group_grams(grams).tolist())
-    return replace(
-        corpus, entries=[entry if entry.reason else replace(entry, work=next(works)) for entry in corpus.entries]
-    )
+@dataclass(frozen=True)
+class Score:
+    """What the store says of a score."""
+
+    name: str
+    reason: str
+    notes: int
+    length_seconds: float
+    programs: str
+    set_aside: str
+
+    def limit(self, settings: CorpusSettings, first: str) -> str:
+        """Why a score with notes is left out; empty if it is not. `first` is the name of the first with the same notes."""
+        minutes = self.length_seconds / 60
+        if self.notes < settings.min_notes:
+            reason = f"{self.notes} notes, under corpus.min_notes = {settings.min_notes}; lower that, or leave it out"
+        elif self.notes > settings.max_notes:
+            reason = f"{self.notes:,} notes, over corpus.max_notes = {settings.max_notes:,}; raise that, or cut it"
+        elif self.length_seconds > 60 * settings.max_minutes:
+            reason = f"{minutes:,.0f} minutes long, over corpus.max_minutes = {settings.max_minutes:g}; raise that, or cut it"
+        elif first != self.name:
+            reason = f"the same notes as {first}"
+        else:
+            return ""
+        return f"{self.name}: {reason}."
+
+
+@lru_cache
+def instruments(programs: str) -> str:
+    """Program numbers in words."""
+    return " + ".join(program_name(int(program)) for program in programs.split(",") if program)

@@ -6,45 +6,34 @@ fold is held out from a model of its own, and the delivered model trains on ever
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 import numpy as np
 import numpy.typing as npt
 
 from cadenza.settings import CorpusSettings
 
-if TYPE_CHECKING:
-    from cadenza.corpus.scan import Entry
-
 TRAIN, VALIDATION, TEST = PARTS = "train", "validation", "test"
 
+Codes = npt.NDArray[np.int8]
 
-def split_pieces(
-    entries: Sequence[Entry], settings: CorpusSettings, seed: int, seen: Sequence[bool] = ()
-) -> list[Entry]:
-    """Give every kept entry its part, and its fold where there are folds.
 
-    `seen` says of each kept piece whether a parent model has seen it; such works are never held out.
+def split_works(
+    work: npt.NDArray[np.int64], settings: CorpusSettings, seed: int, seen: npt.NDArray[np.bool_]
+) -> tuple[Codes, Codes]:
+    """The part (its index in `PARTS`) and the fold (-1: none) of every piece, by its work.
+
+    `seen` says of each piece whether a parent model has seen it, or nothing; such works are never held out.
     """
-    kept = [entry for entry in entries if not entry.reason]
-    group = np.array([entry.work for entry in kept]) if settings.split_by == "work" else np.arange(len(kept))
-    known = np.unique(group[np.array(seen, dtype=bool)] if len(seen) else group[:0])
+    group = work if settings.split_by == "work" else np.arange(len(work))
+    known = np.unique(group[seen] if len(seen) else group[:0])
     works, place, sizes = np.unique(group, return_inverse=True, return_counts=True)
     free = ~np.isin(works, known)
+    folds = np.full(len(works), -1, np.int8)
+    parts = np.full(len(works), PARTS.index(TRAIN), np.int8)
     if 2 <= free.sum() < works_to_split(settings):
-        dealt = np.full(len(works), -1)
-        dealt[free] = deal(sizes[free], min(settings.folds, int(free.sum())), seed)
-        parts, folds = [TRAIN] * len(kept), dealt[place].tolist()
+        folds[free] = deal(sizes[free], min(settings.folds, int(free.sum())), seed)
     else:
-        parts, folds = np.array(parts_of(sizes, free, settings, seed))[place].tolist(), [-1] * len(kept)
-    given = iter(zip(parts, folds, strict=True))
-    changed = []
-    for entry in entries:
-        part, fold = ("", -1) if entry.reason else next(given)
-        changed.append(replace(entry, split=part, fold=fold))
-    return changed
+        parts[:] = [PARTS.index(part) for part in parts_of(sizes, free, settings, seed)]
+    return parts[place], folds[place]
 
 
 def works_to_split(settings: CorpusSettings) -> float:

@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from cadenza.corpus.abc import ABC_SUFFIXES
 from cadenza.errors import CadenzaError
@@ -21,6 +21,8 @@ from cadenza.midi import MIDI_SUFFIXES
 from cadenza.settings import Settings
 
 ARCHIVE_SUFFIXES = (".zip", ".tar", ".tgz", ".tbz2", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
+LONGEST_HEADER = 1 << 20
+"""Bytes of what a tar archive says of a file; tarfile takes all of it into memory."""
 ZIP_BEGINS = b"PK\3\4"
 MUSIC_SUFFIXES = MIDI_SUFFIXES + ABC_SUFFIXES
 
@@ -108,14 +110,34 @@ def members(archive: Path) -> Iterator[Member]:
                     with zipped.open(info) as data:
                         yield Member(info.filename, info.file_size, data)
     else:
-        with tarfile.open(archive) as tarred:
+        with tarfile.open(archive, tarinfo=Entry) as tarred:
             for entry in tarred:
+                if entry.size < 0:  # by an extended header
+                    raise tarfile.ReadError(f"a file of {entry.size:,} bytes")
                 if entry.isfile():
                     yield Member(entry.name, entry.size, tarred.extractfile(entry))
             assert tarred.fileobj is not None
             tarred.fileobj.seek(tarred.offset)
             if tarred.fileobj.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile takes a damaged header for the end
                 raise tarfile.ReadError(f"no header at byte {tarred.offset:,}")
+
+
+class Entry(tarfile.TarInfo):
+    """A header of a tar archive; one that leads backwards, or to a name of megabytes, is damage."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        entry = super().frombuf(buf, encoding, errors)
+        names = (
+            tarfile.GNUTYPE_LONGNAME,
+            tarfile.GNUTYPE_LONGLINK,
+            tarfile.XHDTYPE,
+            tarfile.XGLTYPE,
+            tarfile.SOLARIS_XHDTYPE,
+        )
+        if entry.size < 0 or (entry.type in names and entry.size > LONGEST_HEADER):
+            raise tarfile.ReadError(f"a header of {entry.size:,} bytes")
+        return entry
 
 
 def copy(source: IO[bytes], target: IO[bytes], most: int) -> None:
@@ -140,6 +162,8 @@ def printable(name: str) -> str:
     >>> printable("two\\nlines")
     'two\\\\nlines'
     """
+    if name.isprintable():
+        return name
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape", "backslashreplace").decode()
         for letter in name

@@ -1,31 +1,28 @@
 """Which pieces are the same work? Performances, transpositions and near-duplicates are grouped.
 
-A piece is a set of pitch-interval n-grams, so neither key, tempo nor rhythm matters; where notes
-follow fast it is two sets, since only one of them shows what is a chord and what is a run. Two
-pieces belong together if they share a large part of their n-grams; groups are the connected
-components. An inverted index finds the candidates, so the cost grows with the number of n-grams, not
-with the square of the number of pieces (cf. Uitdenbogerd & Zobel, 1999).
+Two pieces belong together if they share a large part of their n-grams (`grams`); groups are the
+connected components. Candidates come from a sample of the n-grams' hashes (FracMinHash: Irber et al.,
+2022) in an inverted index (cf. Uitdenbogerd & Zobel, 1999): the sets that hold one hash are compared
+with their next neighbours alone, in an order that only their content decides. Whether two candidates
+are alike is then decided by all their n-grams, and only where they are not in one group already. So
+the cost grows with the number of n-grams, not with the square of the number of pieces, and memory
+holds some fifty bytes for each piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from cadenza.corpus.grams import HASH_BITS, SET_BITS, Grams, Hashes, Ints, changes, hashed, interval_grams, mixed
+from cadenza.corpus.sorting import PARTS, Sorter
 from cadenza.notes import Notes
-
-GRAM = 7
-WEIGHTS = 257 ** np.arange(GRAM)
-"""An n-gram as one number: its intervals, moved to 1…255, are the digits."""
-
-TOGETHER_SECONDS = (0.04, 0.12)
-"""Notes that begin within so long may be one chord: by a strict ear and by a lenient one."""
-
-ALIKE = 0.95
-"""The lenient ear is asked where its line has less than this share of the other's notes."""
+from cadenza.records import Progress, outcome
 
 SHARED = 0.28
 """Share of their n-grams from which two pieces are one work; see `enough`."""
@@ -33,19 +30,54 @@ SHARED = 0.28
 FEWEST = 8
 """N-grams that two pieces share at least, unless the smaller one has fewer and shares them all."""
 
-COMMON = 16
-"""Each set that holds an n-gram is compared with so many of the next ones that hold it."""
+SAMPLED = 4
+"""One hash in so many is looked up, all of a set of fewer than `SMALL`."""
 
-BLOCK = 1 << 21
-"""N-grams whose pairs are counted at a time; bounds the memory, nothing else."""
+SMALL = 64
 
-SET_BITS = 24
-"""Bits that number a set; the others of a 64-bit key are for the hash of an n-gram."""
+NEXT = 4
+"""Each set that holds a hash is compared with so many of the next ones that hold it."""
 
-Ints = npt.NDArray[np.int64]
-Hashes = npt.NDArray[np.uint64]
-Grams = tuple[Ints, ...]
-"""The n-grams of a piece: one sorted set, or two where the two ears hear rather different lines."""
+DOUBT = 8 * SAMPLED
+"""Candidates have this share (one in so many) of the n-grams that they would have to share in common places."""
+
+PORTION = 1 << 12
+"""Sets whose hashes are looked up at a time."""
+
+NO_PAIRS = (np.empty(0, np.int64),) * 3
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What grouping keeps in memory of S sets: whose they are, their sizes, smallest hashes, and keys of their content."""
+
+    owner: Ints
+    size: Ints
+    first: Hashes
+    key: Hashes
+
+    def ordered(self) -> Ints:
+        """The sets in an order that only content decides and that brings like ones together (Broder, 1997)."""
+        return np.lexsort((self.key, self.first))
+
+
+class Sets(Protocol):
+    """The n-grams of pieces as sets of hashes, wherever they are kept."""
+
+    def outline(self) -> Outline:
+        """All sets in small."""
+
+    def samples(self) -> Iterator[tuple[Ints, Hashes]]:
+        """The sampled hashes of all sets, in portions: which sets, repeated for each hash, and the hashes."""
+
+    def hashes(self, index: int) -> Hashes:
+        """All hashes of a set, sorted."""
+
+    def known(self, pairs: Hashes) -> npt.NDArray[np.int8]:
+        """Whether pairs were found alike (1) or not (0) before, by their keys; -1 where that is not known."""
+
+    def learn(self, pairs: list[int], alike: list[bool]) -> None:
+        """Take note of what was found."""
 
 
 def group_works(pieces: Sequence[Notes]) -> Ints:
@@ -61,129 +93,188 @@ def group_works(pieces: Sequence[Notes]) -> Ints:
 
 def group_grams(grams: Sequence[Grams]) -> Ints:
     """Like `group_works`, from the interval n-grams of each piece."""
-    owner = np.repeat(np.arange(len(grams)), [len(sets) for sets in grams])
-    sets = [one for both in grams for one in both]
-    size = np.array([len(one) for one in sets])
-    alike = [np.empty((0, 2), np.int64)]
-    for left, right, shared in shared_grams(sets):
-        found = enough(shared, size[left], size[right])
-        alike.append(np.stack([owner[left[found]], owner[right[found]]], axis=1))
-    return components(len(grams), np.concatenate(alike))
+    return outcome(group_sets(len(grams), InMemory(grams)))
+
+
+def group_sets(pieces: int, sets: Sets) -> Generator[Progress, None, Ints]:
+    """Like `group_works`, from sets of hashes."""
+    outline = sets.outline()
+    parent = np.arange(pieces)
+    for doing, (left, right, common) in candidates(outline, sets):
+        yield doing
+        needed = least(outline.size[left], outline.size[right])
+        likely = np.flatnonzero(common * DOUBT >= needed)
+        likely = likely[differ(parent, outline, left[likely], right[likely])]
+        left, right, common = left[likely], right[likely], common[likely]
+        best = np.argsort(-common, kind="stable")
+        connect(parent, outline, sets, left[best], right[best])
+    return np.unique(roots(parent, np.arange(pieces)), return_inverse=True)[1].astype(np.int64)
+
+
+def connect(parent: Ints, outline: Outline, sets: Sets, left: Ints, right: Ints) -> None:
+    """Join the owners of the candidates that are alike; what has been joined by then is not asked."""
+    pair = pair_keys(outline.key[left], outline.key[right])
+    known = sets.known(pair)
+    join(parent, outline.owner[left[known == 1]], outline.owner[right[known == 1]])
+    left, right, pair = left[known < 0], right[known < 0], pair[known < 0]
+    learned: list[int] = []
+    alike: list[bool] = []
+    apart = np.arange(len(left))
+    while len(apart := apart[differ(parent, outline, left[apart], right[apart])]):
+        portion, apart = apart[:PORTION], apart[PORTION:]
+        for place, one, other in zip(portion.tolist(), left[portion].tolist(), right[portion].tolist(), strict=True):
+            a, b = (root(parent, int(outline.owner[index])) for index in (one, other))
+            if a == b:
+                continue
+            shared = common_hashes(sets.hashes(one), sets.hashes(other))
+            learned.append(int(pair[place]))
+            alike.append(bool(enough(np.array(shared), outline.size[one], outline.size[other])))
+            if alike[-1]:
+                parent[max(a, b)] = min(a, b)
+    sets.learn(learned, alike)
+
+
+def candidates(outline: Outline, sets: Sets) -> Iterator[tuple[Progress, tuple[Ints, Ints, Ints]]]:
+    """Pairs of sets that are neighbours at a sampled hash, in portions, and at how many hashes they are.
+
+    While hashes are looked up and sorted, portions are empty.
+    """
+    count = len(outline.size)
+    bits = count.bit_length()
+    assert bits <= SET_BITS
+    ordered = outline.ordered()
+    place = np.empty(count, np.uint64)
+    place[ordered] = np.arange(count, dtype=np.uint64)
+    reached = 0
+    with Sorter(64) as index, Sorter(2 * bits) as pairs:
+        for which, hashes in sets.samples():
+            index.add(hashes << np.uint64(SET_BITS) | place[which])
+            reached = max(reached, int(which.max(initial=0)))
+            yield grouping(0, reached / max(1, count)), NO_PAIRS
+        for number, part in enumerate(index):
+            pairs.add(neighbours(part, bits))
+            yield grouping(1, number / PARTS), NO_PAIRS
+        for number, part in enumerate(pairs):
+            first = np.flatnonzero(changes(part)) if len(part) else np.empty(0, np.int64)
+            both = part[first].astype(np.int64)
+            left, right = ordered[both >> bits], ordered[both & ((1 << bits) - 1)]
+            yield grouping(2, number / PARTS), (left, right, np.diff(first, append=len(part)))
+
+
+def grouping(third: int, share: float) -> Progress:
+    """How far grouping has come, in hundredths, of three parts that take about as long as one another."""
+    return Progress("grouping", int(100 * (third + share) / 3), 100)
+
+
+def neighbours(index: Hashes, bits: int) -> Hashes:
+    """Each place in a sorted index (hash above, place below) with each of the next ones at its hash, as one number of twice
+    so many bits.
+    """
+    hashes, place = index >> np.uint64(SET_BITS), index & np.uint64((1 << SET_BITS) - 1)
+    same = hashes[1:] == hashes[:-1]
+    alike, pairs = np.ones(len(index), bool), [np.empty(0, np.uint64)]
+    for distance in range(1, min(NEXT, len(index) - 1) + 1):
+        alike = alike[:-1] & same[distance - 1 :]
+        pairs.append(place[:-distance][alike] << np.uint64(bits) | place[distance:][alike])
+    return np.concatenate(pairs)
+
+
+def sample(hashes: Hashes) -> Hashes:
+    """The part of a set's sorted hashes by which candidates are found."""
+    if len(hashes) < SMALL:
+        return hashes
+    return hashes[: np.searchsorted(hashes, np.uint64((1 << HASH_BITS) // SAMPLED))]
 
 
 def enough(shared: npt.NDArray[Any], size: Ints, other: Ints) -> npt.NDArray[np.bool_]:
-    """Whether sets of these sizes that share so many n-grams are one work.
+    """Whether sets of these sizes that share so many n-grams are one work."""
+    return shared >= least(size, other)
+
+
+def least(size: Ints, other: Ints) -> npt.NDArray[np.float64]:
+    """How many n-grams sets of these sizes share at least if they are one work.
 
     What counts is mostly the part of the smaller set, so that an excerpt belongs to its piece; but
     the longer the larger one, the more scales and arpeggios any short piece finds in it by chance.
     """
     small, large = np.minimum(size, other), np.maximum(size, other)
-    return shared >= np.maximum(SHARED * small**0.75 * large**0.25, np.minimum(small, FEWEST))
+    return np.maximum(SHARED * small**0.75 * large**0.25, np.minimum(small, FEWEST))
 
 
-def interval_grams(piece: Notes) -> Grams:
-    """The distinct n-grams of intervals along the upper line, as numbers, for each ear."""
-    strict, lenient = (upper_line(piece, seconds) for seconds in TOGETHER_SECONDS)
-    lines = [strict, lenient] if len(lenient) < ALIKE * len(strict) else [strict]
-    return tuple(line_grams(line) for line in lines)
+def common_hashes(one: Hashes, other: Hashes) -> int:
+    """How many numbers two sorted sets share."""
+    small, large = sorted((one, other), key=len)
+    at = np.searchsorted(large, small)
+    return int((large[np.minimum(at, len(large) - 1)] == small).sum())
 
 
-def line_grams(pitch: npt.NDArray[np.int32]) -> Ints:
-    """The distinct n-grams of the intervals between successive pitches; standing still is none."""
-    intervals = np.diff(pitch).astype(np.int64)
-    intervals = intervals[intervals != 0]
-    if len(intervals) < GRAM:
-        intervals = np.pad(intervals, (0, GRAM - len(intervals)))
-    grams = np.sort(np.correlate(intervals + 128, WEIGHTS, "valid"))
-    return grams[changes(grams)]
+def content_key(hashes: Hashes) -> int:
+    """A number of 63 bits for the content of a set."""
+    return int.from_bytes(blake2b(hashes.tobytes(), digest_size=8).digest(), "little") >> 1
 
 
-def upper_line(piece: Notes, together_seconds: float) -> npt.NDArray[np.int32]:
-    """Pitches of the notes beside which no higher one begins within `together_seconds`.
-
-    Players do not strike the notes of a chord in the same order each time.
-    """
-    together = round(together_seconds / piece.header.step_seconds)
-    heard = np.ones(len(piece), dtype=bool)
-    for distance in range(1, len(piece)):
-        close = piece.onset[distance:] - piece.onset[:-distance] <= together
-        if not close.any():
-            break
-        higher = piece.pitch[distance:] > piece.pitch[:-distance]
-        heard[:-distance] &= ~(close & higher)
-        heard[distance:] &= ~close | higher
-    return piece.pitch[heard]
+def pair_keys(one: Hashes, other: Hashes) -> Hashes:
+    """A number of 63 bits for two contents in either order."""
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    return mixed((mixed(low.view(np.int64)) + high).view(np.int64)) >> np.uint64(1)
 
 
-def shared_grams(sets: Sequence[Ints]) -> Iterator[tuple[Ints, Ints, Ints]]:
-    """Pairs of sets and the number of n-grams that each pair shares, in portions of (left, right, shared).
+class InMemory:
+    """Sets of pieces whose n-grams are at hand."""
 
-    Sets are first put in an order that only their content decides and that brings like ones together
-    (the smallest hash; Broder, 1997): the n-grams of a work that is there a hundred times are then
-    compared among its nearest copies, and the order in which the sets came makes no difference.
-    """
-    assert len(sets) < 1 << SET_BITS
-    hashed = mixed(np.concatenate(sets)) >> np.uint64(SET_BITS)
-    sizes = np.array([len(one) for one in sets])
-    start = np.cumsum(sizes) - sizes
-    ordered = np.lexsort((np.add.reduceat(hashed, start), np.minimum.reduceat(hashed, start)))
-    place = np.empty(len(sets), np.uint64)
-    place[ordered] = np.arange(len(sets), dtype=np.uint64)
-    index = np.sort(hashed << np.uint64(SET_BITS) | np.repeat(place, sizes))
-    gram, place = index >> np.uint64(SET_BITS), index & np.uint64((1 << SET_BITS) - 1)
-    for low, high in blocks(sizes[ordered]):
-        left, right, shared = counted(gram, place, np.flatnonzero((place >= low) & (place < high)))
-        yield ordered[left], ordered[right], shared
+    def __init__(self, grams: Sequence[Grams]) -> None:
+        self.sets = [hashed(one) for both in grams for one in both]
+        self.owner = np.repeat(np.arange(len(grams)), [len(both) for both in grams])
 
+    def outline(self) -> Outline:
+        return Outline(
+            self.owner,
+            np.array([len(one) for one in self.sets], np.int64),
+            np.array([one[0] for one in self.sets], np.uint64),
+            np.array([content_key(one) for one in self.sets], np.uint64),
+        )
 
-def blocks(sizes: Ints) -> Iterator[tuple[int, int]]:
-    """Ranges of successive sets that hold about `BLOCK` n-grams."""
-    edges = np.searchsorted(np.cumsum(sizes), np.arange(BLOCK, sizes.sum() + BLOCK, BLOCK)).tolist()
-    low = 0
-    for high in edges:
-        yield low, min(high + 1, len(sizes))
-        low = high + 1
+    def samples(self) -> Iterator[tuple[Ints, Hashes]]:
+        for number, one in enumerate(self.sets):
+            hashes = sample(one)
+            yield np.full(len(hashes), number), hashes
 
+    def hashes(self, index: int) -> Hashes:
+        return self.sets[index]
 
-def counted(gram: Hashes, place: Hashes, at: Ints) -> tuple[Ints, Ints, Ints]:
-    """Each pair of a place in the index, one of `at`, and one after it with the same n-gram, and how often it occurs."""
-    pairs = []
-    for distance in range(1, COMMON):
-        at = at[: np.searchsorted(at, len(gram) - distance)]
-        at = at[gram[at + distance] == gram[at]]
-        pairs.append(place[at] << np.uint64(SET_BITS) | place[at + distance])
-    pair = np.sort(np.concatenate(pairs))
-    first = np.flatnonzero(changes(pair))
-    both = pair[first].astype(np.int64)
-    return both >> SET_BITS, both & ((1 << SET_BITS) - 1), np.diff(first, append=len(pair))
+    def known(self, pairs: Hashes) -> npt.NDArray[np.int8]:
+        return np.full(len(pairs), -1, np.int8)
+
+    def learn(self, pairs: list[int], alike: list[bool]) -> None:
+        """Nothing is asked twice."""
 
 
-def changes(values: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    """Where a sorted array holds another value than just before."""
-    new = np.ones(len(values), dtype=bool)
-    np.not_equal(values[1:], values[:-1], out=new[1:])
-    return new
+def root(parent: Ints, node: int) -> int:
+    """The smallest node known to be connected with this one; the way there is shortened (union–find: Tarjan, 1975)."""
+    while (above := int(parent[node])) != node:
+        parent[node] = parent[above]
+        node = above
+    return node
 
 
-def mixed(grams: Ints) -> Hashes:
-    """Numbers as hashes whose every bit depends on every bit (the finaliser of SplitMix; Steele et al., 2014)."""
-    bits = grams.astype(np.uint64)
-    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
-        bits = (bits ^ bits >> np.uint64(shift)) * np.uint64(factor)
-    return bits ^ bits >> np.uint64(31)
+def roots(parent: Ints, nodes: Ints) -> Ints:
+    """`root` of many nodes."""
+    found = parent[nodes]
+    while (parent[found] != found).any():
+        found = parent[found]
+    parent[nodes] = found
+    return found
 
 
-def components(size: int, pairs: Ints) -> Ints:
-    """Connected components of `size` nodes, by union–find (Tarjan, 1975)."""
-    parent = list(range(size))
+def differ(parent: Ints, outline: Outline, left: Ints, right: Ints) -> npt.NDArray[np.bool_]:
+    """Where the owners of two sets are not connected yet."""
+    return roots(parent, outline.owner[left]) != roots(parent, outline.owner[right])
 
-    def root(node: int) -> int:
-        while parent[node] != node:
-            parent[node] = parent[parent[node]]
-            node = parent[node]
-        return node
 
-    for left, right in pairs.tolist():
-        a, b = root(left), root(right)
-        parent[max(a, b)] = min(a, b)
-    return np.unique([root(node) for node in range(size)], return_inverse=True)[1].astype(np.int64)
+def join(parent: Ints, left: Ints, right: Ints) -> None:
+    """Connect pairs of nodes."""
+    while len(left):
+        a, b = roots(parent, left), roots(parent, right)
+        apart = a != b
+        left, right, a, b = left[apart], right[apart], a[apart], b[apart]
+        np.minimum.at(parent, np.maximum(a, b), np.minimum(a, b))

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cadenza.engine.choice import Choice
 from cadenza.engine.embedding import Embedding, Integers, Last
 from cadenza.engine.heads import Heads, field_logits
 from cadenza.engine.held import hold
 from cadenza.engine.kernels import Floats, floats
 from cadenza.engine.matrices import Room
 from cadenza.engine.packing import Packing, Tables, Weights, joined
+from cadenza.engine.rows import choose_fields
 from cadenza.engine.trunks import TRUNKS, Trunk
 from cadenza.settings import ModelSettings
 
@@ -82,14 +84,22 @@ class CompiledReader:
         self.in_parts(len(rows_AF), lambda held, some: field_logits(held, field, rows_AF[some], logits_AV[some]))
         return logits_AV
 
-    def in_parts(self, count: int, part: Callable[[Any, slice], None]) -> None:
-        """The lanes shared among the threads."""
+    def choose(self, fields: range, rows_AF: Rows, choice: Choice) -> int:
+        """The fields of the rows that are open, chosen in their order and written into `rows_AF`; the least id."""
+        return min(
+            self.in_parts(
+                len(rows_AF),
+                lambda held, some: choose_fields(held, fields.start, fields.stop, rows_AF[some], *choice.of(some)),
+            )
+        )
+
+    def in_parts(self, count: int, part: Callable[[Any, slice], Any]) -> list[Any]:
+        """What comes of the lanes, shared among the threads."""
         if self.pool is None or count <= FEW:
-            part(self.held[0], slice(0, count))
-            return
+            return [part(self.held[0], slice(0, count))]
         parts = min(self.threads, -(-count // FEW))
         bounds = np.linspace(0, count, parts + 1).round().astype(int).tolist()
-        list(self.pool.map(part, self.held[:parts], [slice(*pair) for pair in pairwise(bounds)]))
+        return list(self.pool.map(part, self.held[:parts], [slice(*pair) for pair in pairwise(bounds)]))
 
 
 def embedding(weights: Weights, sizes: Sequence[int], pitches: Sequence[int], inside: int) -> Embedding:

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.engine.kernels import Floats, add, in_order
+from cadenza.compiling import in_order
+from cadenza.engine.kernels import Floats, add
 
 Integers = npt.NDArray[np.int64]
 

@@ -10,8 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cadenza.compiling import in_order
 from cadenza.engine.embedding import Integers, interval
-from cadenza.engine.kernels import Floats, add, gelu, in_order, put
+from cadenza.engine.kernels import Floats, add, gelu, put
 from cadenza.engine.matrices import Linear, add_gated, linear, rows_of
 
 

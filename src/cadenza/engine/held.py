@@ -7,7 +7,7 @@ from typing import Any
 from numba import types
 from numba.experimental import structref
 
-from cadenza.engine.kernels import in_order
+from cadenza.compiling import in_order
 
 
 @structref.register

@@ -1,54 +1,16 @@
-"""How loops are compiled (numba), and those over one float32 vector: each is the same code whatever else is computed."""
+"""Loops over one float32 vector: each is the same code whatever else is computed."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
-from numba.core import event
+
+from cadenza.compiling import any_order, in_order
 
 Floats = npt.NDArray[np.float32]
 
-
-def compiled(*liberties: str) -> Callable[[Callable[..., Any]], Any]:
-    """Compile a loop, with these liberties in its arithmetic, and keep it on disk where that is possible."""
-
-    def compile_loop(loop: Callable[..., Any]) -> Any:
-        how: dict[str, Any] = {"fastmath": set(liberties), "nogil": True, "error_model": "numpy"}
-        try:
-            return njit(cache=True, **how)(loop)
-        except RuntimeError:  # no folder to keep it in
-            return njit(**how)(loop)
-
-    return compile_loop
-
-
-class FirstCompilation(event.Listener):
-    """Calls `tell` before the first loop is compiled that has not been kept on disk."""
-
-    def __init__(self, tell: Callable[[], None]) -> None:
-        self.tell, self.told = tell, False
-
-    def on_start(self, _: event.Event) -> None:
-        if not self.told:
-            self.told = True
-            self.tell()
-
-    def on_end(self, _: event.Event) -> None:
-        """Nothing."""
-
-
-def before_compiling(tell: Callable[[], None]) -> None:
-    """From now on, call `tell` once, before the first loop that is compiled; never if all are kept on disk."""
-    event.register("numba:compile", FirstCompilation(tell))
-
-
-in_order = compiled("contract")
-any_order = compiled("contract", "reassoc", "nsz", "arcp")
 
 LOG2_E = np.float32(1.4426950408889634)
 LN2_HIGH, LN2_LOW = np.float32(0.693145751953125), np.float32(1.428606765330187e-06)

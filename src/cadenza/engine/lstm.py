@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cadenza.compiling import in_order
 from cadenza.engine.embedding import embed
-from cadenza.engine.kernels import Floats, in_order, put, sigmoid
+from cadenza.engine.kernels import Floats, put, sigmoid
 from cadenza.engine.matrices import Linear, linear, rows_of
 
 

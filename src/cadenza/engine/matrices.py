@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.engine.kernels import Floats, add, floats, gated, in_order, norm, whole
+from cadenza.compiling import in_order
+from cadenza.engine.kernels import Floats, add, floats, gated, norm, whole
 from cadenza.engine.tiles import BLOCK, one_lane, two_lanes
 
 LARGEST = 127

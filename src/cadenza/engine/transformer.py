@@ -16,8 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from cadenza.compiling import in_order
 from cadenza.engine.embedding import embed
-from cadenza.engine.kernels import Floats, add, floats, in_order, norm, softmax, whole
+from cadenza.engine.kernels import Floats, add, floats, norm, softmax, whole
 from cadenza.engine.matrices import LARGEST, Linear, add_gated, bound, linear, paired, rows_of
 from cadenza.engine.tiles import BLOCK, one_lane
 from cadenza.settings import HEAD_WIDTH

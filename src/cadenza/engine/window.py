@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cadenza.engine.choice import Choice
 from cadenza.engine.compiled import CompiledReader, Rows
 from cadenza.engine.embedding import Integers
 from cadenza.engine.kernels import Floats
@@ -24,12 +25,17 @@ class Windowed:
         self.up_to_date = False
 
     def logits(self, field: int, rows_LF: Rows) -> Floats:
-        if not self.up_to_date:
-            self.read_anew()
+        self.read_anew()
         return self.reader.logits(field, rows_LF)
 
+    def choose(self, fields: range, rows_LF: Rows, choice: Choice) -> int:
+        self.read_anew()
+        return self.reader.choose(fields, rows_LF, choice)
+
     def read_anew(self) -> None:
-        """The rows in the window, from blank lanes, in those lanes that read last."""
+        """The rows in the window, from blank lanes, in those lanes that read last; once for each."""
+        if self.up_to_date:
+            return
         self.reader.begin(self.count)
         for lanes, rows, context in self.read_so_far:
             still = np.isin(lanes, self.read_so_far[-1][0])

@@ -12,16 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from cadenza.engine.choice import ByLogits
 from cadenza.models.contract import Model, State
 
 Floats = npt.NDArray[np.float32]
 
 
-class ModelReader:
+class ModelReader(ByLogits):
     """Reads in so many lanes. Shapes: L lanes that read, F fields, C context columns, V ids."""
 
     def __init__(self, model: Model, lanes: int = 8) -> None:
-        self.model, self.lanes = model.eval(), lanes
+        self.model, self.sizes, self.lanes = model.eval(), model.sizes, lanes
         self.device = next(model.parameters()).device
 
     def begin(self, lanes: int) -> None:  # noqa: ARG002

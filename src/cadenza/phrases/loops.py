@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.engine.kernels import in_order
+from cadenza.compiling import in_order
 from cadenza.phrases.trail import (
     PITCHES,
     Integers,

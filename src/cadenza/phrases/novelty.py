@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cadenza.engine.kernels import in_order
+from cadenza.compiling import in_order
 from cadenza.evaluate.matching import SEPARATOR
 from cadenza.evaluate.originality import LATEST, line, transitions
 from cadenza.notes import Notes

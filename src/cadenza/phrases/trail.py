@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cadenza.engine.kernels import in_order
+from cadenza.compiling import in_order
 from cadenza.evaluate.matching import SEPARATOR
 from cadenza.evaluate.originality import LATEST
 from cadenza.tokens import Representation, Rows

@@ -22,8 +22,9 @@ from cadenza.improviser import load_improviser
 from cadenza.likelihood import TOTAL, Score, concatenate, paired_interval, scoring
 from cadenza.models import Model, device
 from cadenza.records import Progress, Record, Said
-from cadenza.runs.folder import INIT, METRICS, SCORES, Run, pieces_of
+from cadenza.runs.folder import INIT, METRICS, SCORES, Run
 from cadenza.runs.folds import held_out_score
+from cadenza.runs.manifest import Manifest
 from cadenza.tokens import Rows
 from cadenza.train import Data, Pieces
 
@@ -43,11 +44,13 @@ def score_parts(run: Run) -> Iterator[Record]:
     improviser = run.improviser(device(settings.train.device).type)
     run.check_model(improviser)
     kept = run.kept()
-    test = pieces_of(kept, TEST)
+    test = kept.of(TEST)
     drawn = np.random.default_rng(settings.train.seed).permutation(data.training)[:TRAIN_PIECES_SCORED]
     baseline = yield from fit_markov(data)
     metrics: dict[str, Any] = {
         "step": improviser.step,
+        "model_sha256": improviser.weights_sha256,
+        "manifest_sha256": improviser.manifest_sha256,
         "fine_tuned": (run.folder / INIT).exists() and load_improviser(run.folder / INIT).seen is None,
         "lossy": improviser.facts.losses,
         "held_out": VALIDATION if len(data.validation) and not len(test) else TEST,
@@ -62,7 +65,7 @@ def score_parts(run: Run) -> Iterator[Record]:
         if part == TEST and run.folds():
             entries, scores = yield from score_folds(run, kept)
         elif len(pieces):
-            entries = [kept[index] for index in pieces]
+            entries = list(kept.where(pieces))
             scores = yield from score_models(improviser.model, baseline, data, pieces, entries, part)
         else:
             continue
@@ -90,13 +93,13 @@ def score_models(
     return {NETWORK: network, **score_baselines(baseline, data, pieces, seconds)}
 
 
-def score_folds(run: Run, kept: Sequence[Entry]) -> Generator[Progress, None, tuple[list[Entry], Scores]]:
+def score_folds(run: Run, kept: Manifest) -> Generator[Progress, None, tuple[list[Entry], Scores]]:
     """What the models of all folds made of the pieces that they had not seen, with these pieces' entries."""
     entries: list[Entry] = []
     folds: list[Scores] = []
     for fold in range(run.folds()):
         data = run.fold_data(fold)
-        held_out = [kept[index] for index in data.validation]
+        held_out = list(kept.where(data.validation))
         seconds = np.array([entry.length_seconds for entry in held_out])
         baseline = yield from fold_baseline(run, kept, fold)
         folds.append(
@@ -106,14 +109,13 @@ def score_folds(run: Run, kept: Sequence[Entry]) -> Generator[Progress, None, tu
     return entries, {name: concatenate([scores[name] for scores in folds]) for name in folds[0]}
 
 
-def fold_baseline(run: Run, kept: Sequence[Entry], fold: int) -> Generator[Progress, None, MarkovModel]:
+def fold_baseline(run: Run, kept: Manifest, fold: int) -> Generator[Progress, None, MarkovModel]:
     """The Markov model of all folds but one; of three folds and more, it is chosen on the next one, then counts that too."""
     data, following = run.fold_data(fold), (fold + 1) % run.folds()
-    chosen_on = [index for index in data.training if run.folds() > 2 and kept[index].fold == following]
-    counted = [index for index in data.training if index not in chosen_on]
-    pieces = (rows_of(data, np.array(part, dtype=np.int64)) for part in (counted, chosen_on))
+    choosing = (kept.fold[data.training] == following) & (run.folds() > 2)
+    pieces = (rows_of(data, data.training[part]) for part in (~choosing, choosing))
     baseline = yield from markov.fitting(data.schema, *pieces)
-    return baseline.recounted(rows_of(data, data.training)) if chosen_on else baseline
+    return baseline.recounted(rows_of(data, data.training)) if choosing.any() else baseline
 
 
 def rows_of(data: Data, pieces: Pieces) -> list[Rows]:

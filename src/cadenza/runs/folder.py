@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,16 @@ from safetensors import SafetensorError, safe_open
 from cadenza import export
 from cadenza.batches import Tables
 from cadenza.checkpoint import Facts, facts_from
+from cadenza.corpus.grams import Hashes
 from cadenza.corpus.scan import Entry
-from cadenza.corpus.split import PARTS, TEST, TRAIN, VALIDATION
-from cadenza.corpus.works import Hashes
+from cadenza.corpus.split import PARTS, TEST, TRAIN, VALIDATION, Codes
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, load_improviser
 from cadenza.notes import Header, Notes
-from cadenza.presets import read_toml
+from cadenza.runs.manifest import Manifest, damaged
 from cadenza.settings import Settings, validate
 from cadenza.tokens import Representation, representation
-from cadenza.train import Data, Pieces
+from cadenza.train import Data
 
 CONFIG, MANIFEST, CORPUS, FACTS = "config.toml", "manifest.jsonl", "corpus", "corpus/facts.json"
 INIT, MODEL, STATE = "init.safetensors", "model.safetensors", "state.safetensors"
@@ -33,7 +35,7 @@ LOG, TIMINGS, METRICS, SCORES = "log.jsonl", "timings.jsonl", "metrics.json", "s
 SAMPLES, SAMPLES_LIST, PLOTS, REPORT = "samples", "samples/samples.json", "plots", "report.html"
 TUNE, SEEN = "tune.json", "corpus/seen.npy"
 ORIGIN, DERIVED = "corpus/origin.json", "corpus/derived.json"
-CHOICE, JUDGEMENT, NEAREST = "folds/choice.json", "judgement.json", "samples/nearest"
+FOLDS, CHOICE, JUDGEMENT, NEAREST = "folds", "folds/choice.json", "judgement.json", "samples/nearest"
 
 WATCHED_PIECES = 16
 """At most so many training pieces are scored at every evaluation, for the curve; it is time not spent on training."""
@@ -60,30 +62,38 @@ class Run:
 
     def folds(self) -> int:
         """Into how many folds the pieces are dealt; 0 where they are split."""
-        return 1 + max((entry.fold for entry in self.kept()), default=-1)
+        return self.kept().folds
 
     def choice(self) -> dict[str, Any]:
         """The step that the folds chose for the delivered model, and the step at which each fold is read."""
         return self._json(CHOICE)
 
     def settings(self) -> Settings:
-        return validate(read_toml(self.folder / CONFIG))
+        try:
+            found = tomllib.loads(self.read(CONFIG).decode())
+        except (ValueError, RecursionError) as error:  # of numbers and lists without end
+            raise self._damaged(CONFIG, error) from None
+        return validate(found)
 
     def facts(self) -> Facts:
         return facts_from(self._json(FACTS))
 
-    def entries(self) -> list[Entry]:
-        try:
-            return [Entry(**json.loads(line)) for line in self.read(MANIFEST).splitlines()]
-        except (ValueError, TypeError) as error:
-            raise self._damaged(MANIFEST, error) from None
+    def entries(self) -> Manifest:
+        with self._reading(MANIFEST):
+            return Manifest.read(self.folder / MANIFEST)
 
     def manifest_sha256(self) -> str:
-        return sha256(self.read(MANIFEST)).hexdigest()
+        return self.sha256(MANIFEST)
 
-    def representation(self) -> Representation:
+    def sha256(self, name: str) -> str:
+        """The SHA-256 of a file of the run, however large; a missing one raises `CadenzaError`."""
+        with self._reading(name), open(self.folder / name, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def representation(self, settings: Settings | None = None) -> Representation:
+        """How the pieces are written; `settings` while they are not written yet."""
         facts = self.facts()
-        return representation(self.settings().tokens.representation, facts.base, facts.vocabulary)
+        return representation((settings or self.settings()).tokens.representation, facts.base, facts.vocabulary)
 
     def tables(self) -> Tables:
         try:
@@ -91,27 +101,33 @@ class Run:
         except (OSError, ValueError, EOFError) as error:
             raise self._damaged(CORPUS, error) from None
 
-    def kept(self) -> list[Entry]:
+    def kept(self) -> Manifest:
         """The entries of the pieces in the tables, in their order."""
-        return [entry for entry in self.entries() if not entry.reason]
+        entries = self.entries()
+        return entries.where(entries.kept)
 
     def pieces(self, part: str = "") -> list[tuple[Notes, Entry]]:
         """The kept pieces (of one part, if given) as their rows say, on one header, and their entries."""
         tables, tokens, facts = self.tables(), self.representation(), self.facts()
         header = Header("", facts.base, facts.tempo, facts.meter)
-        found = [(index, entry) for index, entry in enumerate(self.kept()) if part in ("", entry.split)]
-        return [(tokens.decode(tables.piece(index), header), entry) for index, entry in found]
+        kept = self.kept()
+        chosen = kept.of(part) if part else np.arange(len(kept))
+        return [
+            (tokens.decode(tables.piece(index), header), entry)
+            for index, entry in zip(chosen.tolist(), kept.where(chosen), strict=True)
+        ]
 
-    def data(self) -> Data:
-        return data_of(self.tables(), self.representation(), self.kept(), self.settings())
+    def data(self, settings: Settings | None = None) -> Data:
+        """What is trained on; `settings` while they are not written yet."""
+        settings = settings or self.settings()
+        return data_of(self.tables(), self.representation(settings), self.kept().part, settings)
 
     def fold_data(self, fold: int, settings: Settings | None = None) -> Data:
         """A fold is held out as validation, the others train; `settings` while they are not written yet."""
-        entries = [replace(entry, split=VALIDATION if entry.fold == fold else TRAIN) for entry in self.kept()]
+        held_out = self.kept().fold == fold
+        part = np.where(held_out, PARTS.index(VALIDATION), PARTS.index(TRAIN)).astype(np.int8)
         settings = settings or self.settings()
-        facts = self.facts()
-        tokens = representation(settings.tokens.representation, facts.base, facts.vocabulary)
-        return data_of(self.tables(), tokens, entries, settings)
+        return data_of(self.tables(), self.representation(settings), part, settings)
 
     def seen(self) -> Hashes:
         """A sketch of the music that the run's model learns from or is chosen by, its parent's included."""
@@ -202,15 +218,17 @@ class Run:
             raise self._damaged(name, error) from None
 
     def _damaged(self, name: str, error: Exception) -> CadenzaError:
-        why = str(error).splitlines()[0]
-        return CadenzaError(
-            f"{self.folder / name}: missing or damaged ({why}); copy it back, or begin again with another --out."
-        )
+        return damaged(self.folder / name, error)
 
     def read(self, name: str) -> bytes:
         """A file of the run; a missing one raises `CadenzaError`."""
-        try:
+        with self._reading(name):
             return (self.folder / name).read_bytes()
+
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise CadenzaError(
                 f"{self.folder}: not a complete run, {name} is missing ({error.strerror}); finish the run with --resume, or begin again with another --out."
@@ -224,14 +242,11 @@ class Run:
         return export.write(self.folder / name, data)
 
 
-def pieces_of(kept: Sequence[Entry], part: str) -> Pieces:
-    """Indices into the tables of the pieces of one part."""
-    return np.array([index for index, entry in enumerate(kept) if entry.split == part], dtype=np.int64)
-
-
-def data_of(tables: Tables, tokens: Representation, kept: Sequence[Entry], settings: Settings) -> Data:
-    """What is trained on, validated with, and watched; the test pieces are watched only where nothing may be validated."""
-    training, validation, test = (pieces_of(kept, part) for part in PARTS)
+def data_of(tables: Tables, tokens: Representation, part: Codes, settings: Settings) -> Data:
+    """What is trained on, validated with, and watched, from the part of each piece; the test pieces are watched only where
+    nothing may be validated.
+    """
+    training, validation, test = (np.flatnonzero(part == code).astype(np.int64) for code in range(len(PARTS)))
     count = min(WATCHED_PIECES, len(training), len(test) if not settings.corpus.validation else len(validation))
     drawn = np.random.default_rng(settings.train.seed).permutation(training)[:count]
     watched = {TRAIN: np.sort(drawn)}

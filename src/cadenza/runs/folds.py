@@ -19,7 +19,7 @@ from cadenza.corpus.split import TRAIN, VALIDATION
 from cadenza.likelihood import Score
 from cadenza.records import Record, Said
 from cadenza.runs.fit import Course, train_on
-from cadenza.runs.folder import CHOICE, Run
+from cadenza.runs.folder import CHOICE, FOLDS, Run
 
 
 def cross_validate(run: Run) -> Iterator[Record]:
@@ -42,7 +42,7 @@ def cross_validate(run: Run) -> Iterator[Record]:
 
 def place(fold: int) -> str:
     """The folder of a fold below the run's."""
-    return f"folds/{fold + 1}/"
+    return f"{FOLDS}/{fold + 1}/"
 
 
 def evaluations(run: Run, fold: int) -> list[dict[str, Any]]:

@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cadenza import export, midi, plot
-from cadenza.corpus.scan import Entry
-from cadenza.corpus.split import TRAIN
+from cadenza.corpus.split import PARTS, TRAIN
 from cadenza.evaluate.draws import excerpts_by_notes
 from cadenza.evaluate.fidelity import compare_with_corpus
 from cadenza.evaluate.originality import (
@@ -35,6 +34,7 @@ from cadenza.models import device
 from cadenza.notes import Notes, from_first_onset
 from cadenza.records import Progress, Record, Said
 from cadenza.runs.folder import JUDGEMENT, NEAREST, SAMPLES, Run
+from cadenza.runs.manifest import Manifest
 from cadenza.settings import MidiSettings
 
 SIDES = "own", "training"
@@ -68,8 +68,8 @@ def originality(
 ) -> Generator[Progress, None, dict[str, Any]]:
     """What the pieces, of which the run's `own` samples come first, repeat of the training pieces."""
     kept, lengths = run.kept(), [len(piece) for piece in pieces]
-    trained = [entry.split == TRAIN for entry in kept]
-    known, names = [*compress(human, trained)], [entry.name for entry in compress(kept, trained)]
+    trained = kept.part == PARTS.index(TRAIN)
+    known, names = [*compress(human, trained)], [entry.name for entry in kept.where(trained)]
     index = TrainingIndex.of(known)
     likenesses = yield from measured("comparing with the training pieces", index, pieces)
     stick = yield from calibrated(run, human, None if run.folds() else index, lengths)
@@ -88,8 +88,8 @@ def originality(
 def closeness(run: Run, human: Sequence[Notes], pieces: Sequence[Notes]) -> dict[str, Any]:
     """How near the pieces are to the collection, beside unseen music of the split or of the first fold."""
     kept = run.kept()
-    trained, unseen = next(partitions(kept), ([True] * len(kept), [False] * len(kept)))
-    works = [entry.work for entry in compress(kept, unseen)]
+    trained, unseen = next(partitions(kept), (np.ones(len(kept), bool), np.zeros(len(kept), bool)))
+    works = kept.where(unseen).work.tolist()
     found = compare_with_corpus(
         pieces, [*compress(human, trained)], [*compress(human, unseen)], run.settings().train.seed, works
     )
@@ -115,11 +115,10 @@ def more_pieces(run: Run, have: int) -> Generator[Progress, None, list[Notes]]:
     return [piece.notes for piece in made if len(piece.notes)]
 
 
-def partitions(kept: Sequence[Entry]) -> Iterator[tuple[list[bool], list[bool]]]:
+def partitions(kept: Manifest) -> Iterator[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:
     """(training, unseen) masks over the kept pieces: one for a split, one for every fold, none without unseen pieces."""
-    folds = range(1 + max((entry.fold for entry in kept), default=-1))
-    masks = [[entry.fold == fold for entry in kept] for fold in folds] or [[entry.split != TRAIN for entry in kept]]
-    return (([not unseen for unseen in mask], mask) for mask in masks if any(mask))
+    masks = [kept.fold == fold for fold in range(kept.folds)] or [kept.part != PARTS.index(TRAIN)]
+    return ((~mask, mask) for mask in masks if mask.any())
 
 
 def measured(doing: str, index: TrainingIndex, pieces: Sequence[Notes]) -> Generator[Progress, None, list[Likeness]]:

@@ -6,6 +6,7 @@ import math
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,7 +14,7 @@ from cadenza import plot, report
 from cadenza.evaluate.fidelity import FeatureFigures
 from cadenza.evaluate.verdict import figure
 from cadenza.records import Record, Said, counted
-from cadenza.runs.folder import NEAREST, PLOTS, REPORT, SAMPLES, Run
+from cadenza.runs.folder import MANIFEST, METRICS, NEAREST, PLOTS, REPORT, SAMPLES, Run
 from cadenza.runs.pictures import Drawn, pictures, write_figure
 from cadenza.runs.rules import broken_rules
 
@@ -47,8 +48,18 @@ def write_report(run: Run) -> Iterator[Record]:
         models=as_picture(evidence["models"]),
         fidelity=as_picture(evidence["fidelity"]) if judgement else None,
         likenesses=list(likenesses(run, judgement)) if judgement else [],
+        digests=stated(run),
     )
     yield Said(f"Report: {run.write(REPORT, text.encode())}")
+
+
+def stated(run: Run) -> dict[str, str]:
+    """SHA-256 of what the page is about, by what it is."""
+    return {
+        "weights of the model": run.improviser().weights_sha256,
+        MANIFEST: run.manifest_sha256(),
+        METRICS: sha256(run.read(METRICS)).hexdigest(),
+    }
 
 
 def as_picture(drawn: Drawn) -> report.Picture:

@@ -17,9 +17,11 @@ from cadenza.batches import batches_in_epoch
 from cadenza.corpus.split import TEST, TRAIN, VALIDATION
 from cadenza.evaluate.variety import variety
 from cadenza.instruments import by_program
+from cadenza.lock import RUN_LOCK, held
 from cadenza.notes import Header, Notes
 from cadenza.records import Record, Said
-from cadenza.runs.folder import PLOTS, SAMPLES, Run, pieces_of
+from cadenza.runs.chain import renewed
+from cadenza.runs.folder import PLOTS, SAMPLES, Run
 from cadenza.runs.folds import mean_log
 from cadenza.settings import MidiSettings, TokenSettings
 from cadenza.tokens import Representation, Rows
@@ -137,10 +139,10 @@ def pitches(run: Run, training: Sequence[Notes], improvised: Sequence[Notes]) ->
 def temperatures(run: Run, samples: Sequence[dict[str, Any]], stem: str) -> Drawn:
     """The four measures of the study; human pieces are cut to the usual length of a sample."""
     data, kept, facts = run.data(), run.kept(), run.facts()
-    part = next(part for part in (VALIDATION, TRAIN) if len(pieces_of(kept, part)))
+    part = next(part for part in (VALIDATION, TRAIN) if len(kept.of(part)))
     rows = int(np.median([sample["rows"] for sample in samples]))
     header = Header("", facts.base, facts.tempo, facts.meter)
-    tables = [data.tables.piece(int(index))[:rows] for index in pieces_of(kept, part)[:REFERENCE_PIECES]]
+    tables = [data.tables.piece(int(index))[:rows] for index in kept.of(part)[:REFERENCE_PIECES]]
     tokens = run.representation()
     measured = [variety(tokens, table, tokens.decode(table, header)) for table in tables]
     human = {key: np.percentile([one[key] for one in measured], MIDDLE).tolist() for key in LABELS}
@@ -182,8 +184,16 @@ def velocity_step(tokens: Representation) -> int:
 def write_plots(run: Run, formats: str = "svg,png", out: Path | None = None, keep: bool = False) -> Iterator[Record]:
     """The run's pictures, into `plots/` unless another folder is given, where `keep` replaces nothing else."""
     kinds = export.known_formats(formats, export.PICTURES)
+    if out is None:
+        with held(run.folder / RUN_LOCK), renewed(run, "pictures"):
+            yield from write_pictures(run, run.folder / PLOTS, kinds)
+    else:
+        yield from write_pictures(run, out, kinds, keep)
+
+
+def write_pictures(run: Run, folder: Path, kinds: Sequence[str], keep: bool = False) -> Iterator[Record]:
     for drawn in pictures(run):
-        yield from write_figure(drawn.figure, (out or run.folder / PLOTS) / drawn.stem, kinds, keep and out is not None)
+        yield from write_figure(drawn.figure, folder / drawn.stem, kinds, keep)
 
 
 def write_figure(figure: Figure, stem: Path, kinds: Sequence[str], keep: bool = False) -> Iterator[Record]:

@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 import json
+import shutil
+from array import array
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, replace
-from io import BytesIO
-from itertools import compress
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import tomli_w
 
-from cadenza import report
+from cadenza import export, report
 from cadenza.batches import OFFSETS_FILE, ROWS_FILE, Tables
 from cadenza.checkpoint import Facts
-from cadenza.corpus.scan import Corpus, Entry, scan
-from cadenza.corpus.sketch import joined, seen, sketch_of
-from cadenza.corpus.sources import Source, open_source
-from cadenza.corpus.split import TEST, TRAIN, VALIDATION, split_pieces
-from cadenza.corpus.works import interval_grams
+from cadenza.corpus.scan import Corpus, scan
+from cadenza.corpus.sketch import joined, known_again, traces
+from cadenza.corpus.sources import Source, open_source, welcome
+from cadenza.corpus.split import PARTS, TEST, TRAIN
+from cadenza.corpus.store import STORE, Store
 from cadenza.errors import CadenzaError
 from cadenza.improviser import Improviser, check_sampling, load_improviser
 from cadenza.models import device
-from cadenza.notes import pitch_name
+from cadenza.notes import HIGHEST, LOWEST, pitch_name
 from cadenza.records import Record, Said, counted
 from cadenza.runs.folder import CONFIG, CORPUS, DERIVED, FACTS, INIT, MANIFEST, ORIGIN, SEEN, Run, data_of
 from cadenza.runs.rules import broken_rules
 from cadenza.runs.settling import settle
+from cadenza.runs.tables import ArrayFile, writable, write_tables
 from cadenza.runs.verification import digests
 from cadenza.sample import check_fields
-from cadenza.settings import BatchSettings, Settings, TokenSettings, validate
-from cadenza.tokens import Representation, Rows, representation
+from cadenza.settings import BatchSettings, Settings, validate
+from cadenza.tokens import Representation, representation
+from cadenza.tokens.compact import Compact
 from cadenza.tokens.contract import in_words
 from cadenza.train import Data
+
+WORKSHOP = "preparing"
 
 
 def prepare(run: Run, source: str, settings: Settings, init: Path | None) -> Iterator[Record]:
@@ -58,52 +61,96 @@ def freeze(
     parent = load_improviser(init) if init else None
     if parent is not None:
         settings = adopt(settings, parent)
-    with open_source(source, settings) as files:
-        yield from welcome(files)
-        corpus = yield from scan(files, settings)
-    corpus, tokens, rows = in_rows(corpus, settings, parent)
-    check_fields(settings.sample, tokens.fields)
-    if not corpus.pieces:
-        raise nothing_left(source, corpus)
-    grams = [interval_grams(piece) for piece in corpus.pieces]
-    known = seen(grams, parent.seen).tolist() if parent is not None and parent.seen is not None else []
-    corpus = replace(corpus, entries=split_pieces(corpus.entries, settings.corpus, settings.train.seed, known))
-    tables = Tables.of(rows)
-    data = data_of(tables, tokens, corpus.kept, settings)
-    facts = facts_of(corpus, tokens, data, settings, parent)
-    check_sampling(settings.sample, facts)
-    yield from describe(corpus, facts, settings)
-    yield from count_unknown(corpus, tokens)
-    yield from warn(data, corpus.kept)
-    yield from longest_window(data, settings.batches)
-    if parent is not None:
-        yield Said(family(parent, sum(known)))
-    save(run, corpus, facts, tables)
-    trace = sketch_of([gram for gram, entry in zip(grams, corpus.kept, strict=True) if entry.split != TEST])
-    save_array(run, SEEN, trace if parent is None or parent.seen is None else joined(parent.seen, trace))
+    with workshop(run) as folder:
+        place = yield from prepare_corpus(run, folder, source, settings, parent)
     (run.folder / INIT).unlink(missing_ok=True)
     if init is not None:
         run.write(INIT, init.read_bytes())
-    run.write_json(ORIGIN, origin_of(run, source, init))
+    run.write_json(ORIGIN, origin_of(run, source, place, init))
     folds = run.folds()
-    works = len({entry.work for entry in corpus.kept if entry.split == TRAIN and (not folds or entry.fold)})
-    learned = run.fold_data(0, settings) if folds else data
-    settings = yield from settle(settings, learned, works, 1 + folds)
+    kept = run.kept()
+    works = len(np.unique(kept.work[(kept.part == PARTS.index(TRAIN)) & (kept.fold != 0)]))
+    settings = yield from settle(
+        settings, run.fold_data(0, settings) if folds else run.data(settings), works, 1 + folds
+    )
     run.write_json(DERIVED, derived)
     run.write(CONFIG, tomli_w.dumps(settings.model_dump()).encode())
 
 
-def save(run: Run, corpus: Corpus, facts: Facts, tables: Tables) -> None:
-    run.write(MANIFEST, "".join(json.dumps(asdict(entry)) + "\n" for entry in corpus.entries).encode())
+@contextmanager
+def workshop(run: Run) -> Iterator[Path]:
+    """A folder for what is made on the way, gone in the end; what an interrupted run has read there is not read again."""
+    folder = run.folder / WORKSHOP
+    with writable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield folder
+    except CadenzaError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def prepare_corpus(
+    run: Run, folder: Path, source: str, settings: Settings, parent: Improviser | None
+) -> Generator[Record, None, str]:
+    """Read, check, group, split and encode the corpus by way of `folder`, and freeze it in the run; says where the music is."""
+    with open_source(source, settings) as files, store_in(folder, files) as store:
+        yield from welcome(files)
+        corpus = yield from scan(files, settings, store, Compact(settings.tokens.representation))
+        if not len(corpus.pieces):
+            raise nothing_left(source, corpus)
+        tokens = parent.representation if parent else representation(settings.tokens.representation, corpus.base)
+        check_fields(settings.sample, tokens.fields)
+        corpus, tokens = write_tables(folder, corpus, tokens, settings.tokens, narrow=parent is None)
+        if not len(corpus.pieces):
+            raise nothing_left(source, corpus)
+        known = known_to(parent, corpus)
+        corpus = corpus.divided(settings.corpus, settings.train.seed, known.tolist())
+        tables = Tables.open(folder)
+        data = data_of(tables, tokens, corpus.kept.part, settings)
+        facts = facts_of(corpus, tokens, data, settings, parent)
+        check_sampling(settings.sample, facts)
+        yield from describe(corpus, facts, settings)
+        if parent is not None:
+            yield from count_unknown(corpus, tokens)
+        yield from warn(data, corpus)
+        yield from longest_window(data, settings.batches)
+        if parent is not None:
+            yield Said(family(parent, int(known.sum())))
+        save(run, folder, corpus, facts, parent)
+    return files.place
+
+
+def store_in(folder: Path, files: Source) -> AbstractContextManager[Store | None]:
+    """A store for what is read; none where the source is one."""
+    return nullcontext() if files.store is not None else Store(folder / STORE)
+
+
+def known_to(parent: Improviser | None, corpus: Corpus) -> npt.NDArray[np.bool_]:
+    """Whether the parent has seen each piece; empty if it does not say."""
+    if parent is None or parent.seen is None:
+        return np.empty(0, bool)
+    return known_again(corpus.pieces.sets(), parent.seen)
+
+
+def save(run: Run, folder: Path, corpus: Corpus, facts: Facts, parent: Improviser | None) -> None:
+    """Put what was made in `folder` into its place in the run, and the manifest, the facts and the sketch beside it."""
+    with writable(folder / MANIFEST), open(folder / MANIFEST, "w", encoding="utf-8") as out:
+        out.writelines(json.dumps(vars(entry)) + "\n" for entry in corpus.entries)
+    shown = (
+        pair for pair, part in zip(corpus.pieces.sets(), corpus.kept.part.tolist(), strict=True) if PARTS[part] != TEST
+    )
+    with ArrayFile(folder / Path(SEEN).name, np.uint64) as sketch:
+        for keys in traces(one for both in shown for one in both):
+            sketch.add(keys)
+    if parent is not None and parent.seen is not None:
+        both = joined(parent.seen, np.load(folder / Path(SEEN).name))
+        with ArrayFile(folder / Path(SEEN).name, np.uint64) as sketch:
+            sketch.add(both)
     run.write_json(FACTS, facts)
-    for name, array in ((ROWS_FILE, tables.rows), (OFFSETS_FILE, tables.offsets)):
-        save_array(run, f"{CORPUS}/{name}", array)
-
-
-def save_array(run: Run, name: str, array: npt.NDArray[Any]) -> None:
-    out = BytesIO()
-    np.save(out, array)
-    run.write(name, out.getvalue())
+    for name in (MANIFEST, SEEN, f"{CORPUS}/{ROWS_FILE}", f"{CORPUS}/{OFFSETS_FILE}"):
+        export.move(folder / Path(name).name, run.folder / name)
 
 
 def family(parent: Improviser, known: int) -> str:
@@ -113,18 +160,9 @@ def family(parent: Improviser, known: int) -> str:
     return f"Fine-tuning a model of {parent.facts.source}; {counted(known, 'piece')} of works that it has seen train, and are never held out."
 
 
-def origin_of(run: Run, source: str, init: Path | None) -> dict[str, str | None]:
-    """Where the run comes from, as it was given and where that is, and the digests of what is frozen."""
-    here = str(Path(source).resolve()) if Path(source).exists() else source
-    parent = str(init) if init else None
-    return {"source": source, "found_at": here, "init": parent, **digests(run)}
-
-
-def welcome(files: Source) -> Iterator[Said]:
-    """What the source holds before it is read."""
-    others = f", {files.others:,} other files passed over" if files.others else ""
-    unlisted = f", as listed; {files.unlisted:,} others of the source are no part of this run" if files.unlisted else ""
-    yield Said(f"{files.name}: {len(files.files):,} music files{unlisted}{others}.")
+def origin_of(run: Run, source: str, place: str, init: Path | None) -> dict[str, str | None]:
+    """Where the run comes from, as it was given and where its music is, and the digests of what is frozen."""
+    return {"source": source, "found_at": place, "init": str(init) if init else None, **digests(run)}
 
 
 def nothing_left(source: str, corpus: Corpus) -> CadenzaError:
@@ -132,43 +170,6 @@ def nothing_left(source: str, corpus: Corpus) -> CadenzaError:
     return CadenzaError(
         f"{source}: none of its {len(corpus.entries):,} files can be used ({reasons}); run cadenza inspect for each file's reason."
     )
-
-
-def in_rows(corpus: Corpus, settings: Settings, parent: Improviser | None) -> tuple[Corpus, Representation, list[Rows]]:
-    """The usable pieces as tables; a vocabulary is the parent's, or else what these pieces need."""
-    chosen = settings.tokens.representation
-    tokens = parent.representation if parent else representation(chosen, corpus.base)
-    corpus, rows = usable(corpus, [tokens.encode(piece) for piece in corpus.pieces], tokens, settings.tokens)
-    if rows and parent is None and (vocabulary := tokens.observed(np.concatenate(rows))):
-        tokens = representation(chosen, corpus.base, vocabulary)
-        rows = [tokens.encode(piece) for piece in corpus.pieces]
-    return corpus, tokens, rows
-
-
-def usable(
-    corpus: Corpus, rows: Sequence[Rows], tokens: Representation, settings: TokenSettings
-) -> tuple[Corpus, list[Rows]]:
-    """Leave out the pieces whose table cannot be learned from."""
-    reasons = [why_not(table, tokens, settings) for table in rows]
-    left = iter(reasons)
-    entries = []
-    for entry in corpus.entries:
-        reason = "" if entry.reason else next(left)
-        entries.append(replace(entry, reason=f"{entry.name}: {reason}", work=-1) if reason else entry)
-    kept = [not reason for reason in reasons]
-    corpus = replace(corpus, entries=entries, pieces=list(compress(corpus.pieces, kept)))
-    return corpus, list(compress(rows, kept))
-
-
-def why_not(table: Rows, tokens: Representation, settings: TokenSettings) -> str:
-    """Why a piece's table cannot be used; empty if it can."""
-    if not tokens.note_count(table):
-        return "none of its notes is in the model's vocabulary; leave it out."
-    if len(table) < settings.min_rows:
-        return f"{len(table):,} rows, under tokens.min_rows = {settings.min_rows:,}; lower that, or leave it out."
-    if len(table) > settings.max_rows:
-        return f"{len(table):,} rows, over tokens.max_rows = {settings.max_rows:,}; raise that, or leave it out."
-    return ""
 
 
 def adopt(settings: Settings, parent: Improviser) -> Settings:
@@ -194,9 +195,13 @@ def facts_of(
     corpus: Corpus, tokens: Representation, data: Data, settings: Settings, parent: Improviser | None
 ) -> Facts:
     """What the training pieces fix; a parent's pitch range stays open to the child."""
-    training = [piece for piece, entry in zip(corpus.pieces, corpus.kept, strict=True) if entry.split == TRAIN]
-    pitches = np.concatenate([piece.pitch for piece in training])
-    lowest, highest = int(pitches.min()), int(pitches.max())
+    training = corpus.pieces.where(corpus.kept.part == PARTS.index(TRAIN))
+    tempos, meters = array("d"), Counter[tuple[int, int] | None]()
+    lowest, highest = HIGHEST[1], LOWEST[1]
+    for tempo, meter, low, high in training.headers():
+        tempos.append(tempo)
+        meters[meter] += 1
+        lowest, highest = min(lowest, low), max(highest, high)
     if parent is not None:
         lowest, highest = min(lowest, parent.facts.lowest), max(highest, parent.facts.highest)
     return Facts(
@@ -204,8 +209,8 @@ def facts_of(
         unit=corpus.base.unit,
         steps=corpus.base.steps,
         program=corpus.program,
-        tempo=float(np.median([piece.header.tempo for piece in training])),
-        meter=Counter(piece.header.meter for piece in training).most_common(1)[0][0],
+        tempo=float(np.median(tempos)),
+        meter=meters.most_common(1)[0][0],
         lowest=lowest,
         highest=highest,
         vocabulary=tokens.vocabulary,
@@ -223,41 +228,46 @@ def opening_of(tokens: Representation, data: Data, settings: Settings) -> tuple[
 
 def count_unknown(corpus: Corpus, tokens: Representation) -> Iterator[Said]:
     """What a parent's vocabulary cannot write."""
-    unknown = sum((tokens.unknown(piece) for piece in corpus.pieces), Counter[str]())
+    unknown = Counter[str]()
+    for piece in corpus.pieces:
+        unknown.update(tokens.unknown(piece))
     if unknown:
         yield Said(in_words(unknown, tokens.unit))
 
 
 def describe(corpus: Corpus, facts: Facts, settings: Settings) -> Iterator[Said]:
     """Everything that was derived from the data."""
-    notes = sum(entry.notes for entry in corpus.kept)
-    hours = sum(entry.length_seconds for entry in corpus.kept) / 3600
+    kept = corpus.kept
+    notes, seconds, aside = 0, 0.0, 0
+    for entry in kept:
+        notes, seconds, aside = notes + entry.notes, seconds + entry.length_seconds, aside + bool(entry.set_aside)
     yield Said(
-        f"Kept {len(corpus.pieces):,} pieces: {notes:,} notes, {hours:.1f} hours, {len({entry.work for entry in corpus.kept}):,} works."
+        f"Kept {len(kept):,} pieces: {notes:,} notes, {seconds / 3600:.1f} hours, {len(np.unique(kept.work)):,} works."
     )
     for reason, count in report.reasons(corpus.dropped):
         yield Said(f"Left out {count:,}: {reason}.")
-    if aside := sum(bool(entry.set_aside) for entry in corpus.kept):
+    if aside:
         yield Said(f"Other instruments were set aside in {aside:,} files (midi.instrument chooses).")
     yield Said(f"Time in {facts.unit}, {facts.steps} steps each: {corpus.on_grid:.0%} of onsets lie on the beat grid.")
     yield Said(f"Pitches {pitch_name(facts.lowest)} to {pitch_name(facts.highest)}; program {facts.program}.")
     if facts.vocabulary:
         yield Said(f"Vocabulary: {len(facts.vocabulary):,} events. {facts.losses}")
-    split = Counter(entry.split for entry in corpus.kept)
-    if folds := 1 + max(entry.fold for entry in corpus.kept):
+    if folds := 1 + int(kept.fold.max()):
         yield Said(
             f"Too few works for a test part: each of {folds} folds of works is held out from a training of its own, and the model that is kept learns from all pieces."
         )
         return
+    training, validation, test = np.bincount(kept.part, minlength=len(PARTS)).tolist()
     yield Said(
-        f"Split by {settings.corpus.split_by}: {split[TRAIN]:,} pieces for training, {split[VALIDATION]:,} for validation, {split[TEST]:,} for the test."
+        f"Split by {settings.corpus.split_by}: {training:,} pieces for training, {validation:,} for validation, {test:,} for the test."
     )
 
 
-def warn(data: Data, kept: Sequence[Entry]) -> Iterator[Said]:
-    if any(entry.fold >= 0 for entry in kept):
+def warn(data: Data, corpus: Corpus) -> Iterator[Said]:
+    kept = corpus.kept
+    if (kept.fold >= 0).any():
         return
-    if not any(entry.split == TEST for entry in kept):
+    if not (kept.part == PARTS.index(TEST)).any():
         yield Said(
             "Warning: no work is held out for a test; the model is trained, but no held-out figure can be claimed."
         )

@@ -12,6 +12,7 @@ import torch
 
 from cadenza.checkpoint import with_sampling
 from cadenza.errors import CadenzaError
+from cadenza.lock import RUN_LOCK, held
 from cadenza.records import Record, Said
 from cadenza.runs.folder import INIT, MANIFEST, METRICS, MODEL, SAMPLES, Run
 from cadenza.runs.prepare import prepare
@@ -34,8 +35,9 @@ def reproduce(run: Run, out: Path) -> Iterator[Record]:
     origin, again = run.origin(), Run(out)
     parent = run.folder / INIT
     torch.set_num_threads(run.settings().train.threads)  # which prepare() would else take from this process
-    if not again.prepared:
-        yield from prepare(again, origin["found_at"], run.settings(), parent if parent.exists() else None)
+    with held(out / RUN_LOCK):
+        if not again.prepared:
+            yield from prepare(again, origin["found_at"], run.settings(), parent if parent.exists() else None)
     if again.manifest_sha256() != run.manifest_sha256():
         raise CadenzaError(
             f"{out / MANIFEST}: not that of {run.folder}, so the music or the way it is read has changed and no figure can match; restore {origin['source']}, remove {out} and repeat, or begin a new run."

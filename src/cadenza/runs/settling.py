@@ -13,9 +13,11 @@ from cadenza.batches import batches_in_epoch
 from cadenza.checkpoint import fresh_model
 from cadenza.errors import CadenzaError
 from cadenza.models import Model, device, fast_precision
+from cadenza.parallel import ALONE, Group, outline
+from cadenza.planning import Plan, plan
 from cadenza.records import Progress, Record, Said, counted
 from cadenza.settings import Settings
-from cadenza.train import Data, Plan, plan
+from cadenza.train import Data
 
 FEW_READS = 6
 """Of each work: up to so many do no harm."""
@@ -41,13 +43,15 @@ def settle(settings: Settings, data: Data, works: int, trainings: int) -> Genera
     weights = sum(parameter.numel() for parameter in model.parameters())
     if where.type == "cpu":
         check_memory(settings, weights)
-    on = f"{weights:,} weights on {where.type} in {precision} with {counted(torch.get_num_threads(), 'thread')}"
+    group = outline() if trainings == 1 else ALONE  # folds are trained by the first process
+    processes = f" in each of {group.world} processes" if group.world > 1 else ""
+    on = f"{weights:,} weights on {where.type} in {precision} with {counted(torch.get_num_threads(), 'thread')}{processes}"
     if settings.train.steps:
         yield Said(f"{on}: {counted(settings.train.steps, 'step')}, as set.")
     else:
         yield Progress("measuring the speed of training", 0, 1)
         minutes = settings.train.minutes / trainings
-        found = planned(model, data, with_values(settings, "train", minutes=minutes))
+        found = planned(model, data, with_values(settings, "train", minutes=minutes), group)
         settings = with_values(settings, "train", steps=found.steps)
         settings = with_values(settings, "batches", stride_in_force=found.stride)
         each = f" for each of {trainings} trainings" if trainings > 1 else ""
@@ -68,10 +72,11 @@ def settle(settings: Settings, data: Data, works: int, trainings: int) -> Genera
 def check_memory(settings: Settings, weights: int) -> None:
     """A model that would fill more memory than this machine has, roughly reckoned, raises `CadenzaError`."""
     batches, model = settings.batches, settings.model
-    needed = BYTES * batches.size * batches.rows * model.layers * model.width + BYTES_OF_A_WEIGHT * weights
+    windows = min(settings.train.micro_batch or batches.size, batches.size)
+    needed = BYTES * windows * batches.rows * model.layers * model.width + BYTES_OF_A_WEIGHT * weights
     if needed > memory_here():
         raise CadenzaError(
-            f"Training would need about {needed / 2**30:.0f} GiB of memory, and this machine has {memory_here() / 2**30:.0f}; lower batches.size (now {batches.size}) or choose a smaller --preset."
+            f"Training would need about {needed / 2**30:.0f} GiB of memory, and this machine has {memory_here() / 2**30:.0f}; lower batches.size (now {batches.size}), set train.micro_batch to fewer windows, or choose a smaller --preset."
         )
 
 
@@ -80,12 +85,12 @@ def memory_here() -> float:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else math.inf
 
 
-def planned(model: Model, data: Data, settings: Settings) -> Plan:
+def planned(model: Model, data: Data, settings: Settings, group: Group) -> Plan:
     try:
-        return plan(model, data, settings)
+        return plan(model, data, settings, group)
     except torch.OutOfMemoryError:
         raise CadenzaError(
-            f"The GPU has too little memory to train this model; lower batches.size (now {settings.batches.size}), or choose a smaller --preset."
+            f"The GPU has too little memory to train this model; lower batches.size (now {settings.batches.size}), set train.micro_batch to fewer windows, or choose a smaller --preset."
         ) from None
 
 

@@ -28,9 +28,11 @@ from cadenza.evaluate.fidelity import distance
 from cadenza.evaluate.originality import TrainingIndex, yardstick
 from cadenza.hearing import cut
 from cadenza.improviser import Improviser
+from cadenza.lock import RUN_LOCK, held
 from cadenza.models import device
 from cadenza.notes import Notes, from_first_onset, one_at_a_time
 from cadenza.records import Progress, Record, Said, counted
+from cadenza.runs.chain import renewed
 from cadenza.runs.folder import MODEL, PLOTS, TUNE, Run
 from cadenza.runs.pictures import tune_pictures, write_figure
 from cadenza.runs.trials import Judge, Trial, as_dict, in_words, judged, plainest, why
@@ -50,8 +52,14 @@ FEWEST_WORKS = 4
 
 def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterator[Record]:
     """Try the settings, store the choice; a run without validation pieces raises `CadenzaError`."""
+    with held(run.folder / RUN_LOCK):
+        yield from tuned(run, count, seconds)
+
+
+def tuned(run: Run, count: int, seconds: float | None) -> Iterator[Record]:
+    """`tune`, in a folder that is locked."""
     run.check_trained()
-    yield from verify(run)
+    yield from verify(run, "pieces")
     settings = run.settings()
     torch.set_num_threads(1)  # a row of eight lanes is too little work to share; a second thread would wait
     improviser = run.improviser(device(settings.train.device).type)
@@ -73,10 +81,11 @@ def tune(run: Run, count: int = PIECES, seconds: float | None = None) -> Iterato
         "chosen": trials.index(chosen), "why": why(chosen, trials),
         "samples": [sample for trial in trials if not trial.plainness[0] for sample in trial.samples],
     }  # fmt: skip
-    run.write(MODEL, with_sampling(run.read(MODEL), chosen.sampling))
-    yield Said(f"Wrote {run.write_json(TUNE, found)}")
-    for drawn in tune_pictures(run):
-        yield from write_figure(drawn.figure, run.folder / PLOTS / drawn.stem, ("svg", "png"))
+    with renewed(run, "model", "tuning", "pictures"):
+        run.write(MODEL, with_sampling(run.read(MODEL), chosen.sampling))
+        yield Said(f"Wrote {run.write_json(TUNE, found)}")
+        for drawn in tune_pictures(run):
+            yield from write_figure(drawn.figure, run.folder / PLOTS / drawn.stem, ("svg", "png"))
     yield Said(f"{found['why']} cadenza generate uses this setting from now on, unless told otherwise.")
 
 

@@ -12,12 +12,12 @@ from pydantic import Field, ValidationError, model_validator
 
 from cadenza.errors import CadenzaError
 from cadenza.settings.sampling import BY_FIELD, LENGTHS, LONGEST, PLAYED, SampleSettings
-from cadenza.settings.section import Section, nearest
+from cadenza.settings.section import Section, nearest, shown
 
 __all__ = [
     "BY_FIELD", "HEAD_WIDTH", "INNOCENT", "LENGTHS", "LONGEST", "PLAYED", "AudioSettings", "AugmentSettings", "BatchSettings",
     "CorpusSettings", "MidiSettings", "ModelSettings", "SampleSettings", "Section", "Settings", "TokenSettings",
-    "TrainSettings", "nearest", "validate",
+    "TrainSettings", "nearest", "shown", "validate",
 ]  # fmt: skip
 
 HEAD_WIDTH = 32
@@ -45,7 +45,7 @@ class MidiSettings(Section):
     steps_per_second: int = Field(100, ge=10, le=200, description="Time grid of performances, steps per second.")
     steps_per_beat: int = Field(24, ge=4, le=96, description="Time grid of scores, steps per quarter note.")
     max_megabytes: float = Field(32, gt=0, description="Largest file that is read, megabytes.")
-    max_seconds: float = Field(20, gt=0, description="Longest time one file may take to read, seconds.")
+    max_seconds: float = Field(20, gt=0, le=86_400, description="Longest time one file may take to read, seconds.")
 
 
 class CorpusSettings(Section):
@@ -72,6 +72,19 @@ class CorpusSettings(Section):
         description="At most so many leave-works-out folds, where a test part would not hold one work; 0 always splits.",
     )
     workers: int = Field(0, ge=0, description="Reading processes; 0 takes one per core.")
+    backend: Literal["loky", "dask"] = Field(
+        "loky", description="Who reads files: processes of this machine (loky), or an existing Dask cluster (dask)."
+    )
+    scheduler: str = Field(
+        "",
+        description="Address of the scheduler of that cluster, all of whose machines see the same files, such as tcp://host:8786.",
+    )
+
+    @model_validator(mode="after")
+    def cluster_has_address(self) -> CorpusSettings:
+        if (self.backend == "dask") != bool(self.scheduler):
+            raise ValueError("--backend dask and --scheduler ADDRESS go together, such as --scheduler tcp://host:8786")
+        return self
 
 
 class TokenSettings(Section):
@@ -170,6 +183,11 @@ class TrainSettings(Section):
         ge=0,
         description="Passes over the windows; where the minutes are too few, the stride grows. 0 is no aim.",
     )
+    micro_batch: int = Field(
+        0,
+        ge=0,
+        description="Windows that go through the network at once, the gradients of a batch being added up; 0 takes all that a process has of it.",
+    )
     optimiser: Literal["adamw", "adam"] = Field("adamw", description="How gradients move the weights.")
     schedule: Literal["cosine", "constant"] = Field("cosine", description="How the learning rate goes on.")
     average: float = Field(
@@ -228,7 +246,7 @@ def validate(values: Mapping[str, Mapping[str, Any]]) -> Settings:
     for section, entries in values.items():
         if section not in Settings.model_fields:
             raise CadenzaError(
-                f"There is no section {section!r}{nearest(section, Settings.model_fields)}; sections: {', '.join(Settings.model_fields)}."
+                f"There is no section {shown(repr(section))}{nearest(section, Settings.model_fields)}; sections: {', '.join(Settings.model_fields)}."
             )
         if not isinstance(entries, Mapping):
             raise CadenzaError(f"{section!r} is not a section here; write its settings as {section}.key = value.")
@@ -236,19 +254,19 @@ def validate(values: Mapping[str, Mapping[str, Any]]) -> Settings:
         for key in entries:
             if key not in known:
                 raise CadenzaError(
-                    f"There is no setting {section}.{key}{nearest(key, known)}; {section} has: {', '.join(known)}."
+                    f"There is no setting {section}.{shown(key)}{nearest(key, known)}; {section} has: {', '.join(known)}."
                 )
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = shown(".".join(str(part) for part in first["loc"]))
         if first["type"] == "value_error":  # of a whole section
             raise CadenzaError(f"{place}: {first['ctx']['error']}.") from None
         by_field = BY_FIELD.get(place.removeprefix("sample.")) if isinstance(first["input"], Mapping) else None
         hint = f" (sample.{by_field} takes those of single fields)" if by_field else ""
         raise CadenzaError(
-            f"{place} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}{hint}."
+            f"{place} = {shown(repr(first['input']))}: {first['msg'][0].lower()}{first['msg'][1:]}{hint}."
         ) from None
 
 

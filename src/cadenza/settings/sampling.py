@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from cadenza.settings.section import Section, nearest
+from cadenza.settings.section import Section, nearest, shown
 
 Temperature = Annotated[float, Field(ge=0, le=10)]
 TopK = Annotated[int, Field(ge=0)]
@@ -65,7 +65,9 @@ class SampleSettings(Section):
     def possible(self) -> SampleSettings:
         if self.instrument not in PLAYED:
             close = nearest(self.instrument, PLAYED)
-            raise ValueError(f"there is no instrument {self.instrument!r} to play{close}; use {', '.join(PLAYED)}")
+            raise ValueError(
+                f"there is no instrument {shown(repr(self.instrument))} to play{close}; use {', '.join(PLAYED)}"
+            )
         if self.instrument != "any" and not self.masks:
             raise ValueError("music for an instrument needs masks; leave out sample.masks or sample.instrument")
         if self.novel == 1:

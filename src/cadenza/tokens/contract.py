@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -49,12 +49,14 @@ class Grammar(Protocol):
     """
 
     sizes: tuple[int, ...]
+    masked: tuple[int, ...]
+    """The fields whose ids are not always all allowed."""
 
     def begin(self, lanes: int) -> Any:
         """The place of so many tables before their first row."""
 
     def allowed(self, place: Any, field: int, rows_LF: Rows) -> Mask:
-        """The ids that `field` may take, given the earlier fields of its rows; shape (L, V)."""
+        """The ids that `field` may take, given the first field of its rows; shape (L, V)."""
 
     def advance(self, place: Any, rows_LF: Rows) -> Any:
         """The place after one more row of each."""
@@ -97,7 +99,7 @@ class Schema(ABC):
     def note_count(self, rows: Rows) -> int:
         """How many notes the rows write."""
 
-    def variation(self, pieces: Sequence[Rows], settings: AugmentSettings) -> Variation | None:  # noqa: ARG002
+    def variation(self, pieces: Iterable[Rows], settings: AugmentSettings) -> Variation | None:  # noqa: ARG002
         """What makes other rows of training windows, fit for these pieces; None where there is nothing of the kind."""
         return None
 
@@ -203,6 +205,8 @@ def in_words(unknown: Counter[str], unit: str) -> str:
 class Unmasked:
     """A grammar that forbids nothing; what ends a row or a piece stays as it was."""
 
+    masked: tuple[int, ...] = ()
+
     def __init__(self, grammar: Grammar) -> None:
         self.grammar, self.sizes = grammar, grammar.sizes
         self.begin, self.advance = grammar.begin, grammar.advance
@@ -228,6 +232,7 @@ class Ruled:
             ]
             for field in range(len(grammar.sizes))
         ]
+        self.masked = tuple(f for f, rules in enumerate(self.speaking) if rules or f in grammar.masked)
         self.ends, self.last_field = grammar.ends, grammar.last_field
 
     def begin(self, lanes: int) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ stay simultaneous: their shift is always 0.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from itertools import accumulate
 
@@ -144,10 +144,12 @@ class NoteRows(Representation):
             found[: len(values)] = bin_widths(values) * self.units_per_step
         return found
 
-    def variation(self, pieces: Sequence[Rows], settings: AugmentSettings) -> NoteVariation:
+    def variation(self, pieces: Iterable[Rows], settings: AugmentSettings) -> NoteVariation:
         """In the pitch range of the pieces; what is written in beats keeps its tempo and its dynamics."""
-        pitches = [piece[piece[:, SHIFT] < self.rest, PITCH] for piece in pieces]
-        span = min(int(each.min()) for each in pitches), max(int(each.max()) for each in pitches)
+        there = np.zeros(self.sizes[PITCH], bool)
+        for piece in pieces:
+            there[piece[piece[:, SHIFT] < self.rest, PITCH]] = True
+        span = int(np.argmax(there)), self.sizes[PITCH] - 1 - int(np.argmax(there[::-1]))
         played = self.base.unit == "seconds"
         stretch, velocity = (settings.stretch, settings.velocity // VELOCITY_WIDTH) if played else (0.0, 0)
         return NoteVariation(self.shifts, self.durations, *span, settings.transpose, settings.invert, stretch, velocity)

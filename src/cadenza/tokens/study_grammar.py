@@ -29,6 +29,8 @@ class Place(NamedTuple):
 class StudyGrammar:
     """`kind` and `value` of every id, shape (V,), and which ids may occur at all."""
 
+    masked: tuple[int, ...] = (0,)
+
     def __init__(self, kind: Integers, value: Integers, possible: Mask) -> None:
         self.kind, self.value = kind, value
         self.sizes: tuple[int, ...] = (len(kind),)

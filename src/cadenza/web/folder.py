@@ -17,6 +17,7 @@ from cadenza import export
 from cadenza.runs.folder import MODEL, Run
 from cadenza.web.problems import missing
 
+JOB = "job.json"
 KNOWN = re.compile(r"[a-z0-9-]{1,64}")
 
 
@@ -57,6 +58,10 @@ class Studio:
         if path is None:
             raise missing("run")
         return path
+
+    def name(self, id: str, folder: Path) -> str:  # noqa: A002
+        """What a run is called: as its job was named, else as its folder is."""
+        return str(read_json(self.jobs / id / JOB).get("name", folder.name))
 
     def model(self, id: str) -> Run:  # noqa: A002
         """The run with a model to play with."""

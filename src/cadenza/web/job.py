@@ -1,7 +1,7 @@
 """The process of one training: the whole way of a run, with every record as a line of a file, and a sample at each evaluation.
 
 In: what is asked, as JSON in the arguments. Out: lines of `events.jsonl`, which is all that the server knows of it, so that
-nothing is lost when a page, or the server, goes. It stops, with everything saved, when the server ends: its input then does.
+nothing is lost when a page, or the server, goes. It stops, with everything saved, when its input ends, as it does with the server.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +43,9 @@ class Job:
         self.to_sample = 0
 
     def tell(self, kind: str, **values: Any) -> None:
-        """A line of the file, whole or not at all."""
+        """A line of the file; an empty one before it ends what was cut off."""
         with open(self.folder / EVENTS, "ab") as out:
-            out.write(json.dumps({"kind": kind, "time": round(time.time(), 2), **values}).encode() + b"\n")
+            out.write(b"\n" + json.dumps({"kind": kind, "time": round(time.time(), 2), **values}).encode() + b"\n")
 
     def enter(self, state: str) -> None:
         if state != self.state:
@@ -114,12 +113,14 @@ def work(asked: dict[str, Any]) -> None:
     """Do the run and tell how it ended."""
     run = Run(Path(asked["run"]))
     job = Job(Path(asked["folder"]), run)
-    wait_for_the_last(job.folder)
-    job.tell("began", pid=os.getpid())
-    job.enter("preparing")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, if a script began the studio in its background
     try:
+        threading.Thread(target=stop_with_its_input, daemon=True).start()
+        wait_for_the_last(job.folder)
+        job.tell("began", pid=os.getpid())
+        job.enter("preparing")
         settings = build(asked["preset"], train={"minutes": asked["minutes"], "seed": asked["seed"]})
-        for record in records(carry_out(asked["source"], settings, run.folder, resume=asked["resume"])):
+        for record in carry_out(asked["source"], settings, run.folder, resume=asked["resume"]):
             job.take(record)
         job.take(None)
         job.tell("ended", state="done", error="")
@@ -130,11 +131,6 @@ def work(asked: dict[str, Any]) -> None:
     except Exception as error:
         job.tell("ended", state="failed", error=f"The training broke off inside the program ({type(error).__name__}); output.log says where.")  # fmt: skip
         raise
-
-
-def records(generator: Any) -> Iterator[object]:
-    """The records of a run."""
-    yield from generator
 
 
 def wait_for_the_last(folder: Path) -> None:
@@ -148,7 +144,10 @@ def is_running(events: Path) -> bool:
     """Whether the process that last began has not said that it ended, and is there."""
     pid = 0
     for line in events.read_bytes().splitlines() if events.exists() else ():
-        event = json.loads(line) if line.endswith(b"}") else {}
+        try:
+            event = json.loads(line)
+        except ValueError:  # cut off
+            continue
         pid = event["pid"] if event.get("kind") == "began" else 0 if event.get("kind") == "ended" else pid
     if not pid:
         return False
@@ -159,14 +158,13 @@ def is_running(events: Path) -> bool:
     return True
 
 
-def stop_with_the_server() -> None:
-    """Interrupt this process when its input ends."""
+def stop_with_its_input() -> None:
+    """Interrupt this process when its input ends: once, as a second interrupt would keep it from saving."""
     sys.stdin.buffer.read()
     os.kill(os.getpid(), signal.SIGINT)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=stop_with_the_server, daemon=True).start()
     if hasattr(os, "nice"):
         os.nice(10)  # whoever plays comes first
     work(json.loads(sys.argv[1]))

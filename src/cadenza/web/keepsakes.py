@@ -10,6 +10,7 @@ import base64
 import shutil
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from cadenza.web.folder import Studio, folders, fresh, member, read_json, write_
 from cadenza.web.problems import Trouble
 from cadenza.web.reading import rows_of
 
-PIECE, RECORD, ABOUT, VERDICT = "piece.mid", "piece.json", "kept.json", "originality.json"
+PIECE, SOUND, RECORD, ABOUT, VERDICT = "piece.mid", "piece.mp3", "piece.json", "kept.json", "originality.json"
 RENDER_SECONDS, COMPARE_SECONDS = 120.0, 900.0
 
 
@@ -52,7 +53,8 @@ class Keepsakes:
 
     def __init__(self, studio: Studio, errands: Errands) -> None:
         self.studio, self.errands = studio, errands
-        self.one_at_a_time = threading.Lock()
+        self.one_at_a_time, self.change = threading.Lock(), threading.Lock()
+        self.unwritten: dict[str, dict[str, Any]] = {}  # verdicts that could not be written, by id
 
     def begin(self) -> None:
         """Compare what the last server did not come to."""
@@ -97,8 +99,13 @@ class Keepsakes:
                     "longest": 0,
                     "human": None,
                 }
-        if folder.is_dir() and not self.errands.over:
-            write_json(folder / VERDICT, found)
+        with self.change:
+            if self.errands.over or not folder.is_dir():
+                return  # the next server compares it, or it was removed
+            try:
+                write_json(folder / VERDICT, found)
+            except CadenzaError:  # it is known until the server ends; the next one compares again
+                self.unwritten[folder.name] = found
 
     def folder(self, id: str) -> Path:  # noqa: A002
         return member(self.studio.kept, id, "kept piece")
@@ -119,12 +126,21 @@ class Keepsakes:
         return {
             "id": folder.name, "name": about.get("name", folder.name), "model": about.get("model", ""),
             "seed": record.origin.seed, "seconds": record.seconds, "notes": record.notes,
-            "made": about.get("made", 0.0), "rows": rows, "originality": read_json(folder / VERDICT) or None,
+            "made": about.get("made", 0.0), "rows": rows, "originality": read_json(folder / VERDICT) or self.unwritten.get(folder.name),
         }  # fmt: skip
 
     def file(self, id: str, kind: str) -> bytes:  # noqa: A002
-        """The piece as MIDI or as sound."""
-        return self.rendered((self.folder(id) / PIECE).read_bytes(), kind)
+        """The piece as MIDI or as sound; an MP3 is made once."""
+        folder = self.folder(id)
+        made = folder / SOUND
+        if kind == "mp3" and made.is_file():
+            return made.read_bytes()
+        data = self.rendered((folder / PIECE).read_bytes(), kind)
+        with self.change:
+            if kind == "mp3" and folder.is_dir():
+                with suppress(CadenzaError):  # then it is made again
+                    export.write(made, data)
+        return data
 
     def rendered(self, data: bytes, kind: str) -> bytes:
         """A MIDI file, or the sound of it, made in a process of its own."""
@@ -134,4 +150,6 @@ class Keepsakes:
         return base64.b64decode(self.errands.send("render", asked, RENDER_SECONDS)["file"])
 
     def remove(self, id: str) -> None:  # noqa: A002
-        shutil.rmtree(self.folder(id), ignore_errors=True)
+        with self.change:
+            shutil.rmtree(self.folder(id), ignore_errors=True)
+            self.unwritten.pop(id, None)

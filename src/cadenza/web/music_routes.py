@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import numpy as np
 from anyio import to_thread
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Query, Request, Response
 
 from cadenza.notes import Header, Notes, TimeBase
 from cadenza.web.desk import Here
+from cadenza.web.play_routes import LONGEST_BLOCK, WAVE, block
+from cadenza.web.reading import INCOMING
 from cadenza.web.uploads import receive
 from cadenza.web.wire import Id, Made, MusicView, MusicWhole, NotesView, RollView
 
@@ -40,7 +42,7 @@ async def upload(here: Here, request: Request) -> Made:
     """Files and archives, to be read beside the server."""
     folder = here.music.incoming("music")
     try:
-        received = await receive(request, folder / "incoming")
+        received = await receive(request, folder / INCOMING)
         return Made(id=here.music.add(folder, received))
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -56,6 +58,14 @@ def one_music(here: Here, id: Id) -> MusicWhole:  # noqa: A002
 @router.get("/music/{id}/notes")
 def notes_of_file(here: Here, id: Id, file: Annotated[str, Query(max_length=1000)]) -> RollView:  # noqa: A002
     return RollView(**here.music.notes(id, file))
+
+
+@router.get("/music/{id}/sound", response_class=Response, responses=WAVE)
+async def sound_of_file(here: Here, id: Id, file: Annotated[str, Query(max_length=1000)]) -> Response:  # noqa: A002
+    """The first minute of the notes that were read of a file."""
+    found = await to_thread.run_sync(here.music.notes, id, file)
+    rows = [tuple(row) for row in found["notes"]]
+    return await block(here, rows, 0.0, min(max(found["seconds"], 1.0), LONGEST_BLOCK), found["program"])
 
 
 @router.delete("/music/{id}", status_code=204)

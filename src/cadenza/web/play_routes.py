@@ -10,7 +10,7 @@ from fastapi.responses import StreamingResponse
 
 from cadenza.web.desk import Desk, Here
 from cadenza.web.problems import Trouble
-from cadenza.web.sessions import Session
+from cadenza.web.sessions import FULL, Session
 from cadenza.web.streaming import lines
 from cadenza.web.wire import (
     LONGEST_SECONDS,
@@ -46,7 +46,7 @@ def models(here: Here) -> list[ModelView]:
 async def open_session(here: Here, asked: NewSession) -> SessionMade:
     """Begin to play; nothing is made before the stream is opened."""
     if here.sessions.full():
-        raise Trouble(429, "Too many sessions are open; close one, or wait until one has been idle for ten minutes.")
+        raise Trouble(429, FULL)
     session = await to_thread.run_sync(opened, here, asked)
     here.sessions.add(session)
     return SessionMade(id=session.id, controls=session.controls, notes=session.rows())

@@ -48,7 +48,7 @@ class Players:
         found = []
         for id, folder in self.studio.run_folders().items():  # noqa: A001
             try:
-                found.append({"id": id, "name": folder.name, **self.known(folder)})
+                found.append({"id": id, "name": self.studio.name(id, folder), **self.known(folder)})
             except CadenzaError:
                 continue  # its run says why
         return found

@@ -5,7 +5,6 @@ Every file's name is only ever text, inside an archive; on disk it lies under a 
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cadenza import midi
-from cadenza.corpus.scan import Entry, read_file, scan
+from cadenza.corpus.reading import read_file
+from cadenza.corpus.scan import Entry, scan
 from cadenza.corpus.sources import KINDS, Source
 from cadenza.corpus.unpack import SourceFile, is_archive, is_music, members, unpack
 from cadenza.errors import CadenzaError
@@ -21,21 +21,25 @@ from cadenza.notes import Notes, from_first_onset
 from cadenza.records import outcome
 from cadenza.settings import MidiSettings, Settings, validate
 
-INCOMING, FINDINGS = "incoming", "findings.json"
+INCOMING, UNPACKED, FINDINGS = "incoming", "unpacked-", "findings.json"
 MOST_FILES, UNPACKED_GIGABYTES = 10_000, 0.5
 PROMPT_SECONDS = 60.0
 Row = tuple[float, int, float, int]
 
 
 def read(asked: dict[str, Any]) -> dict[str, Any]:
-    """Task: the uploads of a folder, `names` by their file, as an archive beside them; gives the findings."""
+    """Task: the uploads of a folder, `names` by their file, as an archive beside them; gives the findings.
+
+    The uploads stay, so that it can be done again.
+    """
     folder = Path(asked["folder"])
-    with tempfile.TemporaryDirectory(prefix="unpacked-", dir=folder) as place:
-        files, left_out = gathered(folder / INCOMING, asked["names"], Path(place))
+    with tempfile.TemporaryDirectory(prefix=UNPACKED, dir=folder) as name:
+        place = Path(name)
+        files, left_out = gathered(folder / INCOMING, asked["names"], place)
         if files:
-            write_archive(folder / asked["archive"], files)
+            write_archive(place / asked["archive"], files)
+            (place / asked["archive"]).replace(folder / asked["archive"])
         entries = outcome(scan(Source(asked["archive"], files), Settings())).entries if files else []
-    shutil.rmtree(folder / INCOMING, ignore_errors=True)
     return {"findings": [*map(finding, entries), *left_out]}
 
 
@@ -115,7 +119,8 @@ def notes(asked: dict[str, Any]) -> dict[str, Any]:
 def one_of(found: Any, name: str) -> dict[str, Any]:
     for one in found:
         if one.name == name and one.notes is not None:
-            return {"notes": rows_of(one.notes), "seconds": one.notes.length_seconds}
+            program = one.programs[0] if one.programs else 0
+            return {"notes": rows_of(one.notes), "seconds": one.notes.length_seconds, "program": program}
     raise CadenzaError(f"{name}: it has no notes that can be shown.")
 
 

@@ -12,6 +12,7 @@ from cadenza.runs.comparison import compare
 from cadenza.runs.folder import open_run
 from cadenza.web.desk import Here
 from cadenza.web.keepsakes import Take
+from cadenza.web.play_routes import Time
 from cadenza.web.problems import Trouble
 from cadenza.web.sessions import Session
 from cadenza.web.wire import Comparison, Id, Keep, KeptView, KeptWhole, Made
@@ -38,15 +39,15 @@ async def keep(here: Here, id: Id, asked: Keep) -> Made:  # noqa: A002
 
 
 def take_of(session: Session, until: float | None) -> Take:
-    prompt, sampling = session.plan.prompt, session.sampling
-    notes = len(session.piece(float("inf") if until is None else until))
-    return Take(session.model_id, session.model, sampling, session.seed, session.take, prompt, notes)
+    plan, take, notes = session.made(float("inf") if until is None else until)
+    return Take(session.model_id, session.model, plan.settings, session.seed, take, plan.prompt, notes)
 
 
 @router.get("/sessions/{id}/file.{kind}", response_class=Response, responses=FILE)
-async def session_file(here: Here, id: Id, kind: Kind) -> Response:  # noqa: A002
+async def session_file(here: Here, id: Id, kind: Kind, until: Time | None = None) -> Response:  # noqa: A002
+    """What was made, which is some seconds more than was heard; `until` leaves out notes that begin then or later."""
     session = here.sessions.get(id)
-    piece = session.piece()
+    piece = session.piece(float("inf") if until is None else until)
     if not len(piece):
         raise Trouble(409, "Nothing was played yet; play first.")
     data = midi.to_bytes(piece, session.model.program(session.sampling.instrument))

@@ -9,11 +9,11 @@ from typing import Any
 from cadenza.errors import CadenzaError
 from cadenza.evaluate.verdict import first_line
 from cadenza.runs.folder import CONFIG, LOG, METRICS, MODEL, REPORT, Run
-from cadenza.web.folder import Studio, read_json
+from cadenza.web.folder import JOB, Studio, read_json
 from cadenza.web.job import EVENTS
 from cadenza.web.players import Players
 from cadenza.web.progress import History, from_log, thinned
-from cadenza.web.training import JOB, Trainings
+from cadenza.web.training import Trainings
 
 GOING = ("waiting", "preparing", "training", "judging")
 
@@ -43,7 +43,7 @@ class Runs:
                 error = error or str(trouble)
         bits = [one["validation"] for one in history.curve if one["validation"] is not None]
         return {
-            "id": id, "name": job.get("name", folder.name), "state": self.state(id, history), "error": error,
+            "id": id, "name": self.studio.name(id, folder), "state": self.state(id, history), "error": error,
             "started": history.started or began(folder), "minutes": job.get("minutes"), "step": history.step,
             "steps": history.steps, "notes_per_second": history.rate, "seconds_left": history.left,
             "bits_per_note": min(bits, default=None), "playable": playable, "history": history,

@@ -7,18 +7,22 @@ rebinding), and what changes something must come from the studio's own page. Bey
 from __future__ import annotations
 
 import hmac
+import ipaddress
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
+from fastapi import HTTPException
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 LARGEST_JSON = 8 << 20
 """Bytes of a JSON body."""
+TOO_LARGE = f"The request is larger than {LARGEST_JSON >> 20} MiB; send less."
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; "
     "connect-src 'self'; font-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -32,8 +36,10 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-UPLOADS = ("/api/v1/music", "/prompt")
-"""How paths end that take a form with files."""
+UPLOADS = re.compile(r"/api/v1/(music|sessions/[^/]+/prompt)")
+"""The paths where a POST has a form with files."""
+HOST = re.compile(r"(\[[^\]]*\]|[^:]*)(?::([0-9]{1,5}))?")
+"""Name and port."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,25 @@ class Door:
 
     def knows(self, host: str) -> bool:
         """Whether a Host header is one of ours; where a server listens to all addresses, its token guards it."""
-        if self.token and self.host in ("0.0.0.0", "::", ""):  # noqa: S104
+        if self.token and named(self.host) in ("0.0.0.0", "::", ""):  # noqa: S104
             return True
-        names = {*LOOPBACK, f"[{self.host}]" if ":" in self.host else self.host}
-        return host.lower() in {f"{name}:{self.port}" for name in names} | (names if self.port == 80 else set())
+        parts = HOST.fullmatch(host)
+        return (
+            parts is not None and int(parts[2] or 80) == self.port and named(parts[1]) in {*LOOPBACK, named(self.host)}
+        )
+
+
+def named(host: str) -> str:
+    """A host in small letters, or the address that it is at its shortest, so that equal ones are equal.
+
+    >>> named("LocalHost"), named("[0:0:0:0:0:0:0:1]"), named("FE80::0001")
+    ('localhost', '::1', 'fe80::1')
+    """
+    bare = host.lower().removeprefix("[").removesuffix("]")
+    try:
+        return str(ipaddress.ip_address(bare))
+    except ValueError:
+        return bare
 
 
 class Refused(Exception):  # noqa: N818
@@ -98,11 +119,8 @@ class Guard:
         if scope["path"] == "/" and hmac.compare_digest(given.encode(), self.door.token.encode()):
             cookie = f"{self.door.cookie}={self.door.token}; HttpOnly; SameSite=Strict; Path=/"
             raise Refused(303, "", [("location", "/"), ("set-cookie", cookie)])
-        try:
-            held = SimpleCookie(headers.get("cookie", "")).get(self.door.cookie)
-        except CookieError:
-            held = None
-        if held is None or not hmac.compare_digest(held.value.encode(), self.door.token.encode()):
+        held = cookie_parser(headers.get("cookie", "")).get(self.door.cookie, "")
+        if not hmac.compare_digest(held.encode(), self.door.token.encode()):
             raise Refused(403, "Open the whole address that was printed when the studio began, with its token.")
 
 
@@ -120,11 +138,15 @@ def check_content(scope: Scope, headers: Headers) -> None:
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if scope["method"] not in ("POST", "PUT", "PATCH") or (empty and not kind):
         return
-    wanted = "multipart/form-data" if scope["path"].endswith(UPLOADS) else "application/json"
+    wanted = "multipart/form-data" if takes_files(scope) else "application/json"
     if kind != wanted:
         raise Refused(415, f"This takes {wanted}, not {kind or 'a body of no type'}.")
     if wanted == "application/json" and claimed(headers) > LARGEST_JSON:
-        raise Refused(413, f"The request is larger than {LARGEST_JSON >> 20} MiB; send less.")
+        raise Refused(413, TOO_LARGE)
+
+
+def takes_files(scope: Scope) -> bool:
+    return scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
 
 
 def claimed(headers: Headers) -> int:
@@ -134,8 +156,8 @@ def claimed(headers: Headers) -> int:
 
 
 def limited(scope: Scope, receive: Receive) -> Receive:
-    """A body without a length is cut off where JSON would be too large; forms count for themselves."""
-    if scope["path"].endswith(UPLOADS):
+    """A body that gives no length, or a false one, is refused where JSON is too large; forms count for themselves."""
+    if takes_files(scope):
         return receive
     seen = 0
 
@@ -143,7 +165,9 @@ def limited(scope: Scope, receive: Receive) -> Receive:
         nonlocal seen
         message = await receive()
         seen += len(message.get("body", b""))
-        return message if seen <= LARGEST_JSON else {"type": "http.disconnect"}
+        if seen > LARGEST_JSON:
+            raise HTTPException(413, TOO_LARGE)
+        return message
 
     return counting
 

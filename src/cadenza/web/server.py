@@ -14,18 +14,22 @@ from pathlib import Path
 import uvicorn
 
 from cadenza.errors import CadenzaError
+from cadenza.lock import STUDIO_LOCK, held
 from cadenza.records import Said
 from cadenza.web.app import create
-from cadenza.web.safety import Door
-
-HERE = ("127.0.0.1", "localhost", "::1")
+from cadenza.web.safety import LOOPBACK, Door, named
 
 
 def serve(folder: Path, host: str, port: int, show: bool) -> Iterator[Said]:
-    """Serve the studio of a folder until interrupted; says where it is to be found."""
+    """Serve the studio of a folder until interrupted; says where it is to be found. A folder has one studio at a time."""
+    with held(folder / STUDIO_LOCK, "open the page of the studio that is there, or end that"):
+        yield from serve_alone(folder, host, port, show)
+
+
+def serve_alone(folder: Path, host: str, port: int, show: bool) -> Iterator[Said]:
     listening = listen(host, port)
     port = listening.getsockname()[1]
-    token = "" if host in HERE else secrets.token_urlsafe(24)
+    token = "" if named(host) in LOOPBACK else secrets.token_urlsafe(24)
     address = f"http://{shown(host)}:{port}/" + (f"?token={token}" if token else "")
     yield Said(f"The studio of {folder.resolve()}: {address} (Ctrl-C ends it)")
     if token:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -22,6 +23,7 @@ from cadenza.web.problems import Trouble, missing
 from cadenza.web.wire import LONGEST_SECONDS
 
 MOST, IDLE_SECONDS = 16, 600.0
+FULL = f"{MOST} sessions are open already; close one, or wait until one has been idle for ten minutes."
 ROWS = 200_000
 SHOWN = ("temperature", "by_field", "top_k", "top_p", "min_p", "repeats", "novel", "instrument")
 Row = tuple[float, int, float, int]
@@ -35,6 +37,7 @@ class Session:
         self.model_id, self.model, self.seed = model_id, model, seed
         self.header = Header("", model.facts.base, model.facts.tempo, model.facts.meter)
         self.asked, self.take, self.streams = asked, -1, 0
+        self.past: list[tuple[Plan, int]] = []
         self.lock = asyncio.Lock()
         self.touch()
         self.begin(self.notes_of([]), asked, 0.0)
@@ -122,24 +125,43 @@ class Session:
             else:
                 self.steps += [tuple(row) for row in np.stack(made[1].columns, axis=1).tolist()]
 
+    def takes(self) -> list[tuple[Plan, int]]:
+        """The take that plays, after those that made what it goes on from."""
+        return [*self.past, (self.plan, self.take)]
+
+    def made(self, until: float) -> tuple[Plan, int, int]:
+        """The take that made the last note that begins before `until`, and how many notes there are up to it."""
+        notes = len(self.piece(until))
+        plan, take = next((each for each in reversed(self.takes()) if given(each[0]) < notes), (self.plan, self.take))
+        return plan, take, notes
+
     def steer(self, at: float, asked: dict[str, Any]) -> float:
         """Drop what begins at a time or later and go on otherwise; where the music is heard from then on."""
         kept = self.piece(at)
+        past = [(plan, take) for plan, take in self.takes() if given(plan) < len(kept)]
         self.begin(kept, asked, at)
+        self.past = past
         return at if len(kept) else 0.0
 
     def draw(self, notes: Notes, at: float = 0.0) -> None:
         """These notes are the new beginning, and the model enters after them, at a time or later."""
         self.begin(notes, self.asked, at)
+        self.past = []
 
     def follow(self, prompt: Notes) -> None:
         """Begin anew, after this music and at its tempo."""
         before, self.header = self.header, prompt.header
         try:
             self.begin(from_first_onset(prompt), self.asked, 0.0)
+            self.past = []
         except Exception:
             self.header = before
             raise
+
+
+def given(plan: Plan) -> int:
+    """How many notes a take goes on from."""
+    return 0 if plan.prompt is None else len(plan.prompt)
 
 
 class Sessions:
@@ -147,29 +169,33 @@ class Sessions:
 
     def __init__(self) -> None:
         self.open: dict[str, Session] = {}
+        self.change = threading.RLock()
 
     def add(self, session: Session) -> Session:
-        self.sweep()
-        if len(self.open) >= MOST:
-            raise Trouble(429, f"{MOST} sessions are open already; close one, or wait until one has been idle for ten minutes.")  # fmt: skip
-        self.open[session.id] = session
+        with self.change:
+            if self.full():
+                raise Trouble(429, FULL)
+            self.open[session.id] = session
         return session
 
     def full(self) -> bool:
-        self.sweep()
-        return len(self.open) >= MOST
+        with self.change:
+            self.sweep()
+            return len(self.open) >= MOST
 
     def get(self, id: str) -> Session:  # noqa: A002
-        self.sweep()
-        if id not in self.open:
-            raise missing("session")
-        self.open[id].touch()
-        return self.open[id]
+        with self.change:
+            self.sweep()
+            if id not in self.open:
+                raise missing("session")
+            self.open[id].touch()
+            return self.open[id]
 
     def drop(self, id: str) -> None:  # noqa: A002
-        session = self.get(id)
-        session.streams += 1
-        del self.open[session.id]
+        with self.change:
+            session = self.get(id)
+            session.streams += 1
+            del self.open[session.id]
 
     def sweep(self) -> None:
         """Close what nobody has used for long."""

@@ -6,11 +6,12 @@ In: notes and a span, seconds. Out: a WAV file of 16 bits, two channels and 48 k
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures import TimeoutError as TooLong
-from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from functools import lru_cache
 
 import numpy as np
@@ -32,40 +33,65 @@ class Speaker:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.pool: ProcessPoolExecutor | None = None
+        self.over = False
 
     def begin(self) -> ProcessPoolExecutor:
         with self.lock:
+            if self.over:
+                raise CadenzaError("The studio is ending.")
             if self.pool is None:
                 context = multiprocessing.get_context("spawn")
                 self.pool = ProcessPoolExecutor(1, context, initializer=prepare)
             return self.pool
 
     def warm(self) -> None:
-        self.block([(0.0, 60, 0.1, 1)], 0.0, 1.0, 0)
+        with suppress(CadenzaError):
+            self.block([(0.0, 60, 0.1, 1)], 0.0, 1.0, 0)
 
     def block(self, rows: list[tuple[float, int, float, int]], start: float, stop: float, program: int) -> bytes:
         """The sound of the notes that begin in [start, stop); what takes too long raises `CadenzaError`."""
         rows = [row for row in rows if start - 1e-6 <= row[0] < stop - 1e-6]
-        try:
-            return self.begin().submit(render, rows, start, stop, program).result(LIMIT_SECONDS)
-        except (TooLong, BrokenProcessPool):
-            self.end()
-            raise CadenzaError("The synthesizer did not finish in time; ask for a shorter block.") from None
+        for _ in range(2):  # once more, if another's block was what the process was lost with
+            pool = self.begin()
+            try:
+                return pool.submit(render, rows, start, stop, program).result(LIMIT_SECONDS)
+            except TooLong:
+                self.lose(pool)
+                raise CadenzaError("The synthesizer did not finish in time; ask for a shorter block.") from None
+            except (RuntimeError, CancelledError):  # broken, or shut down meanwhile
+                self.lose(pool)
+        raise CadenzaError("The synthesizer broke down over this block; leave it out, or ask again.")
+
+    def lose(self, pool: ProcessPoolExecutor) -> None:
+        """Stop this process, at once, unless somebody has done so; one that took its place is another's."""
+        with self.lock:
+            if self.pool is not pool:
+                return
+            self.pool = None
+        for process in list((pool._processes or {}).values()):  # there is no public way before Python 3.14
+            process.kill()
+        pool.shutdown(wait=True, cancel_futures=True)
 
     def end(self) -> None:
-        """Stop the process, at once."""
         with self.lock:
-            pool, self.pool = self.pool, None
+            self.over, pool = True, self.pool
         if pool is not None:
-            for process in list((pool._processes or {}).values()):  # there is no public way before Python 3.14
-                process.kill()
-            pool.shutdown(wait=True, cancel_futures=True)
+            self.lose(pool)
 
 
 def prepare() -> None:
-    """In the process: nothing but the server ends it."""
+    """In the process: nothing but the server ends it, and the server's own end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=end_with_the_server, daemon=True).start()
     font()
+
+
+def end_with_the_server() -> None:
+    """In the process: a server that was killed cannot say so."""
+    server = multiprocessing.parent_process()
+    assert server is not None
+    server.join()
+    os._exit(0)
 
 
 @lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ import python_multipart
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
 
-from cadenza.corpus.unpack import ARCHIVE_SUFFIXES, MUSIC_SUFFIXES, printable
+from cadenza.corpus.unpack import ARCHIVE_SUFFIXES, MUSIC_SUFFIXES, is_archive, printable
 from cadenza.web.problems import Trouble
 from cadenza.web.safety import claimed
 
@@ -33,7 +33,7 @@ class Receiver:
     def __init__(self, folder: Path, most_files: int) -> None:
         self.form, self.most_files = Form(folder), most_files
         self.out: IO[bytes] | None = None
-        self.size = 0
+        self.size = self.most = 0
         self.ended = False
         self.begin_part()
 
@@ -62,7 +62,7 @@ class Receiver:
         name = shown_name(options[b"filename"])
         stored = f"{len(self.form.names):07d}{suffix_of(name)}"
         self.form.names[stored] = name
-        self.size = 0
+        self.size, self.most = 0, MOST_BYTES if is_archive(Path(stored)) else LARGEST_BYTES
         self.out = open(self.form.folder / stored, "wb")  # noqa: SIM115
 
     def part_data(self, data: bytes, start: int, end: int) -> None:
@@ -72,9 +72,9 @@ class Receiver:
                 raise Trouble(400, f"A name has at most {LONGEST_NAME} letters.")
             return
         self.size += end - start
-        if self.size > LARGEST_BYTES:
+        if self.size > self.most:
             name = list(self.form.names.values())[-1]
-            raise Trouble(413, f"{name}: larger than {LARGEST_BYTES >> 20} MiB; leave it out.")
+            raise Trouble(413, f"{name}: larger than {self.most >> 20} MiB; leave it out.")
         self.out.write(data[start:end])
 
     def part_end(self) -> None:

@@ -3,6 +3,7 @@
 export const API = "/api/v1";
 const RETRY_MILLISECONDS = 1500;
 const GONE = "The studio’s server does not answer. Trying again…";
+const REFUSED = "The server took no more of it. At most 500 MiB are taken at once and 64 MiB in a file; files must not change meanwhile.";
 
 export class Problem extends Error {
   /** @param {number} status 0 where no answer came. @param {string} detail one sentence */
@@ -69,11 +70,28 @@ async function sentence(got) {
   }
 }
 
+/** What a body holds; a server that goes away while it is read is a `Problem` too. @template T @param {Promise<T>} reading */
+async function whole(reading) {
+  try {
+    return await reading;
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    lost();
+    throw new Problem(0, GONE);
+  }
+}
+
 /** The same, as data; null where there is no body. */
 export async function call(path, asked) {
   const got = await answer(path, asked);
-  return got.status === 204 ? null : got.json();
+  return got.status === 204 ? null : whole(got.json());
 }
+
+/** The same, as bytes. */
+export const bytes = async (path, asked) => whole((await answer(path, asked)).arrayBuffer());
+
+/** The same, as a file. */
+export const file = async (path) => whole((await answer(path)).blob());
 
 export const remove = (path, asked = {}) => call(path, { ...asked, method: "DELETE" });
 
@@ -91,10 +109,7 @@ export function upload(path, form, progress) {
       request.status < 400
         ? resolve(request.response)
         : reject(new Problem(request.status, request.response?.detail ?? `The server answered ${request.status}.`));
-    request.onerror = () => {
-      lost();
-      reject(new Problem(0, GONE));
-    };
+    request.onerror = () => call("/models").then(() => reject(new Problem(413, REFUSED)), reject);
     request.send(form);
   });
 }
@@ -121,7 +136,7 @@ export async function* lines(path, signal) {
 
 /** Give the user a file that the server makes; resolves when it is there. */
 export async function save(path, name) {
-  const url = URL.createObjectURL(await (await answer(path)).blob());
+  const url = URL.createObjectURL(await file(path));
   const link = document.createElement("a");
   link.href = url;
   link.download = name;

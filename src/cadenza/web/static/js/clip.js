@@ -54,7 +54,7 @@ export function clip({ name, sound, notes, seconds, given = 0 }) {
       }
       if (!audio) {
         set(play, { "aria-busy": "true" });
-        audio = new Audio(URL.createObjectURL(await (await api.answer(sound)).blob()));
+        audio = new Audio(URL.createObjectURL(await api.file(sound)));
         audio.currentTime = Number(scrub.value);
         audio.onplay = () => (mark(true), show());
         audio.onpause = () => (mark(false), show());

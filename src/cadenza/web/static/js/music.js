@@ -3,7 +3,7 @@
 import * as api from "./api.js";
 import { clip } from "./clip.js";
 import { counted, lasting } from "./notes.js";
-import { ask, button, h, icon, say, set, text, toast, trying } from "./ui.js";
+import { ask, button, h, icon, relist, say, set, text, toast, trying } from "./ui.js";
 
 const POLL_MILLISECONDS = 700;
 const ROWS = 100;
@@ -100,7 +100,7 @@ export class Music {
     const all = await api.call("/music");
     this.all = all;
     if (!all.some((each) => each.id === this.chosen)) this.chosen = all.at(-1)?.id ?? null;
-    this.list.replaceChildren(...all.map((each) => this.item(each)));
+    relist(this.list, all.map((each) => this.item(each)));
     await this.showChosen();
     if (this.shown && all.some((each) => each.state === "reading")) this.timer = setTimeout(trying(() => this.look()), POLL_MILLISECONDS);
   }
@@ -109,7 +109,7 @@ export class Music {
     const words = each.state === "ready" ? `${counted(each.kept, "piece")}, ${lasting(60 * each.minutes)}` : each.state === "reading" ? "Being read…" : "Nothing usable";
     return h(
       "li",
-      {},
+      { "data-id": each.id },
       h("button", { type: "button", class: "item", "aria-current": each.id === this.chosen ? "true" : null, onclick: trying(() => this.choose(each.id)) }, h("b", {}, each.name), h("span", { class: "hint" }, words)),
     );
   }
@@ -173,10 +173,10 @@ export class Music {
       h(
         "tr",
         {},
-        h("th", { scope: "row" }, each.verdict === "kept" ? h("button", { type: "button", class: "link", onclick: trying(() => this.picture(each)) }, leaf(each.file)) : leaf(each.file), folder(each.file) && h("span", { class: "folder", title: each.file }, folder(each.file)), each.verdict !== "kept" && each.reason && h("span", { class: "reason" }, each.reason)),
+        h("th", { scope: "row" }, each.verdict === "kept" ? h("button", { type: "button", class: "link", onclick: trying(() => this.picture(each)) }, leaf(each.file)) : leaf(each.file), folder(each.file) && h("span", { class: "folder", title: each.file }, folder(each.file)), each.verdict !== "kept" && each.reason && h("span", { class: "reason" }, cause(each))),
         h("td", {}, h("span", { class: `verdict ${each.verdict === "kept" ? "good" : "warm"}` }, each.verdict)),
         h("td", { class: `number${each.notes ? "" : " none"}` }, each.notes ? each.notes.toLocaleString("en-GB") : "–"),
-        h("td", { class: "number" }, each.seconds ? lasting(each.seconds) : "–"),
+        h("td", { class: `number${each.seconds ? "" : " none"}` }, each.seconds ? lasting(each.seconds) : "–"),
       ),
     );
     this.table.replaceChildren(
@@ -204,6 +204,8 @@ export class Music {
 }
 
 const leaf = (path) => path.slice(path.lastIndexOf("/") + 1);
+/** The reason without the name of the file, which stands above it. */
+const cause = ({ file, reason }) => [file, leaf(file)].reduce((words, name) => (words.startsWith(`${name}: `) ? words.slice(name.length + 2) : words), reason);
 const folder = (path) => path.slice(0, Math.max(0, path.lastIndexOf("/")));
 
 /** Figures with their names. @param {[string, string][]} pairs */

@@ -16,6 +16,7 @@ const DEBOUNCE_MILLISECONDS = 150;
 /** While a control moves on and on, it acts so often. */
 const MOST_MILLISECONDS = 600;
 const MEMORY = "session";
+const NOTHING = "Nothing was played yet; play first.";
 
 const WORDS = {
   empty: "Ready", opening: "Starting…", warming: "Getting ready: this is done once, and can take a minute…", playing: "Playing",
@@ -285,7 +286,10 @@ export class Play {
   }
 
   undo = trying(async (time) => {
-    if (!this.player.opened || !this.player.notes.length || this.player.position === 0) return;
+    if (!this.player.opened || !this.player.notes.length || this.player.position === 0) {
+      toast(NOTHING);
+      return;
+    }
     const restore = await this.player.undo(time);
     this.roll.follow = true;
     this.followed();
@@ -294,7 +298,7 @@ export class Play {
 
   keep = trying(async () => {
     if (!this.player.opened || !this.player.notes.length) {
-      toast("Nothing was played yet; play first.");
+      toast(NOTHING);
       return;
     }
     const until = Math.max(this.player.reached, this.player.promptEnd + 0.01);
@@ -306,13 +310,13 @@ export class Play {
 
   download = trying(async (kind, pressed) => {
     if (!this.player.opened) {
-      toast("Nothing was played yet; play first.");
+      toast(NOTHING);
       return;
     }
     set(pressed, { "aria-busy": "true" });
     if (kind !== "mid") say("The sound file is being made.");
     try {
-      await api.save(`/sessions/${this.player.session}/file.${kind}`, `${this.name}-${this.player.asked.seed}.${kind}`);
+      await api.save(`/sessions/${this.player.session}/file.${kind}?until=${Math.min(Math.max(this.player.reached, this.player.promptEnd + 0.01), 1200)}`, `${this.name}-${this.player.asked.seed}.${kind}`);
     } finally {
       set(pressed, { "aria-busy": null });
     }
@@ -486,7 +490,7 @@ export class Play {
     this.model.replaceChildren(...this.models.map((model) => h("option", { value: model.id }, model.name)));
     set(this.model, { disabled: !this.models.length });
     const wished = new URLSearchParams(location.hash.split("?")[1] ?? "").get("model");
-    const choice = [wished, before, this.models.at(-1)?.id].find((id) => this.models.some((model) => model.id === id));
+    const choice = [wished, before, ...runs.map((run) => run.id)].find((id) => this.models.some((model) => model.id === id));
     if (choice) this.model.value = choice;
     if (!this.begun) {
       this.begun = true;

@@ -10,7 +10,7 @@
  */
 
 import * as api from "./api.js";
-import { heard, seen, studio } from "./measure.js";
+import { heard, studio } from "./measure.js";
 import { endOf, firstFrom } from "./notes.js";
 import { Sound } from "./sound.js";
 
@@ -61,6 +61,8 @@ export class Player extends EventTarget {
   lead = LEAD[0];
   /** When the latest change was asked for. */
   turned = null;
+  /** While another session is sought, or the server. */
+  recovering = false;
   /** While a change is under way, no sound is asked for: it might be that of notes which are dropped. */
   changing = false;
 
@@ -69,7 +71,6 @@ export class Player extends EventTarget {
     setInterval(() => this.look(), LOOK_MILLISECONDS);
     studio.position = () => this.position;
     studio.notes = () => this.notes;
-    api.server.addEventListener("back", () => this.state === "gone" && this.play().catch(() => {}));
   }
 
   /** Where the music is, seconds. */
@@ -200,10 +201,10 @@ export class Player extends EventTarget {
   async listen(from) {
     this.stream?.abort();
     const mine = (this.stream = new AbortController());
-    const began = performance.now();
+    const [began, session] = [performance.now(), this.session];
     let finished = false;
     try {
-      for await (const line of api.lines(`/sessions/${this.session}/stream?ahead=${AHEAD}&from=${from.toFixed(4)}`, mine.signal)) {
+      for await (const line of api.lines(`/sessions/${session}/stream?ahead=${AHEAD}&from=${from.toFixed(4)}`, mine.signal)) {
         if (mine.signal.aborted) return;
         if (line.n) this.take_in(line.i, line.n);
         else if (line.taken) finished = (this.pause("taken"), true);
@@ -213,7 +214,7 @@ export class Player extends EventTarget {
       }
     } catch (error) {
       if (mine.signal.aborted) return;
-      await this.recover(error);
+      await this.recover(error, session);
       return;
     }
     if (!finished && !mine.signal.aborted) setTimeout(() => mine === this.stream && !mine.signal.aborted && !this.paused && this.listen(this.position), 500);
@@ -223,7 +224,6 @@ export class Player extends EventTarget {
     const known = this.notes[index];
     if (known && known.every((value, place) => value === note[place])) return;
     this.notes[index] = note;
-    seen();
     this.changed(known ? Math.min(known[0], note[0]) : note[0]);
   }
 
@@ -234,17 +234,27 @@ export class Player extends EventTarget {
   }
 
   /** The server is gone, or has forgotten the session: wait for it, or open another that goes on from the same notes. */
-  async recover(error) {
+  async recover(error, session) {
+    if (session !== this.session) return; // another is there already
+    if (error.status === 0) this.pause("gone");
+    if (this.recovering) return;
+    this.recovering = true;
     try {
-      if (error.status === 0) {
-        api.lost();
-        await this.pause("gone");
-      } else if (error.status === 404 && this.session) await this.move(this.asked);
-      else throw error;
+      if (error.status === 404) await this.move(this.asked);
+      else if (error.status !== 0) throw error;
     } catch (trouble) {
-      await this.pause();
-      this.dispatchEvent(new CustomEvent("trouble", { detail: trouble }));
+      if (trouble.status === 0) this.pause("gone");
+      else {
+        this.pause();
+        this.dispatchEvent(new CustomEvent("trouble", { detail: trouble }));
+      }
     }
+    if (this.state === "gone") {
+      api.lost();
+      await api.back();
+    }
+    this.recovering = false;
+    if (this.state === "gone") this.play().catch(() => {});
   }
 
   /** Another session that goes on where this one is: another model, or one for a session that is lost. */
@@ -287,21 +297,21 @@ export class Player extends EventTarget {
   /** The next block. */
   async fetch() {
     const mine = (this.fetching = new AbortController());
-    const [from, to] = [this.ready, this.ready + BLOCK];
+    const [from, to, session] = [this.ready, this.ready + BLOCK, this.session];
     try {
       const first = this.notes[firstFrom(this.notes, from - 1e-6)];
       let buffer = null;
       if (first && first[0] < to - 1e-6) {
         studio.requests.sound += 1;
-        const path = `/sessions/${this.session}/sound?from=${from.toFixed(4)}&to=${to.toFixed(4)}`;
-        buffer = await this.sound.decode(await (await api.answer(path, { signal: mine.signal })).arrayBuffer());
+        const path = `/sessions/${session}/sound?from=${from.toFixed(4)}&to=${to.toFixed(4)}`;
+        buffer = await this.sound.decode(await api.bytes(path, { signal: mine.signal }));
       }
       if (mine.signal.aborted) return;
       this.schedule(from, to, buffer, first);
     } catch (error) {
       if (mine.signal.aborted) return;
       if (error.status === 429 || error.status === 503) await new Promise((resolve) => setTimeout(resolve, 300));
-      else if (error.status !== 404) this.recover(error); // a session that is lost is missed by the stream as well
+      else await this.recover(error, session);
     } finally {
       if (this.fetching === mine) this.fetching = null;
     }
@@ -325,7 +335,7 @@ export class Player extends EventTarget {
       this.anchor = [this.sound.now + START_SECONDS, from];
       if (this.waiting !== null) studio.gaps.push({ at: from, milliseconds: Math.round(performance.now() - this.waiting + 1000 * START_SECONDS) });
       this.waiting = null;
-      this.become("playing");
+      if (!this.paused) this.become("playing");
     }
     const when = this.anchor[0] + from - this.anchor[1];
     const due = performance.now() + 1000 * (when - this.sound.now);

@@ -8,7 +8,7 @@
  * Events: "view" (it was scrolled or zoomed by the user).
  */
 
-import { frame } from "./measure.js";
+import { frame, seen } from "./measure.js";
 import { CLASSES, clock, endOf, firstFrom, isBlack, pitchName, velocityClass } from "./notes.js";
 import { colour, colours, moving } from "./ui.js";
 
@@ -227,6 +227,7 @@ export class Roll extends EventTarget {
     this.drawBase();
     this.drawRuler();
     this.drawOver();
+    if (this.notes.length > this.given && this.x(this.notes[this.given][0]) < this.width) seen();
     if (playing) this.wake();
   }
 

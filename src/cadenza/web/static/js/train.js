@@ -5,9 +5,10 @@ import { chart } from "./chart.js";
 import { clip } from "./clip.js";
 import { facts } from "./music.js";
 import { lasting } from "./notes.js";
-import { ask, button, complain, h, icon, say, set, text, toast, trying } from "./ui.js";
+import { ask, button, complain, h, icon, relist, say, set, text, toast, trying } from "./ui.js";
 
-const POLL_MILLISECONDS = 2000;
+/** How often the list is looked at: while one of them trains, and otherwise, as another tab may begin one. */
+const POLL_MILLISECONDS = [2000, 5000];
 const GOING = new Set(["waiting", "preparing", "training", "judging"]);
 const STATES = { waiting: "Waiting", preparing: "Preparing", training: "Training", judging: "Judging", done: "Done", stopped: "Stopped", failed: "Failed" };
 const PRESETS = [
@@ -22,6 +23,7 @@ export class Train {
     this.section = section;
     this.chosen = null;
     this.build();
+    api.server.addEventListener("back", () => this.unfollow()); // the page is shown anew, and then follows
   }
 
   build() {
@@ -66,6 +68,7 @@ export class Train {
 
   leave() {
     this.shown = false;
+    this.section.classList.remove("going");
     clearTimeout(this.timer);
     this.unfollow();
   }
@@ -87,20 +90,24 @@ export class Train {
 
   async look() {
     clearTimeout(this.timer);
+    const mine = (this.looking = Symbol("look"));
     const runs = await api.call("/runs");
+    if (mine !== this.looking) return; // a later look knows more
     runs.sort((one, other) => (other.started ?? Infinity) - (one.started ?? Infinity));
     if (!runs.some((each) => each.id === this.chosen)) this.chosen = (runs.find((each) => GOING.has(each.state)) ?? runs[0])?.id ?? null;
-    this.list.replaceChildren(...runs.map((each) => this.item(each)));
-    if (!runs.length) this.list.append(h("li", { class: "hint" }, "None yet."));
-    if (this.followed !== this.chosen) await this.follow();
-    if (this.shown && runs.some((each) => GOING.has(each.state))) this.timer = setTimeout(trying(() => this.look()), POLL_MILLISECONDS);
+    relist(this.list, runs.length ? runs.map((each) => this.item(each)) : [h("li", { class: "hint" }, "None yet.")]);
+    const [going, now] = [runs.some((each) => GOING.has(each.state)), runs.find((each) => each.id === this.chosen)];
+    if (going) this.section.classList.add("going"); // until the view is left, so that nothing jumps when a run ends
+    const resumed = now && GOING.has(now.state) && this.seen?.state && !GOING.has(this.seen.state);
+    if (this.followed !== this.chosen || resumed) await this.follow();
+    if (this.shown) this.timer = setTimeout(trying(() => this.look()), POLL_MILLISECONDS[going ? 0 : 1]);
   }
 
   item(run) {
     const bits = run.bits_per_note === null ? "" : `, ${run.bits_per_note.toFixed(2)} bits per note`;
     return h(
       "li",
-      {},
+      { "data-id": run.id },
       h("button", { type: "button", class: "item", "aria-current": run.id === this.chosen ? "true" : null, onclick: trying(async () => {
         this.chosen = run.id;
         await this.look();

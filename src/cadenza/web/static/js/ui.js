@@ -99,6 +99,14 @@ export function text(element, words) {
   if (element.textContent !== words) element.textContent = words;
 }
 
+/** Replace the items of a list, but only if they would differ; the one that has the focus keeps it. @param {HTMLElement[]} items with `data-id` */
+export function relist(list, items) {
+  if (list.innerHTML === items.map((item) => item.outerHTML).join("")) return;
+  const focused = list.contains(document.activeElement) && document.activeElement.closest("[data-id]").dataset.id;
+  list.replaceChildren(...items);
+  items.find((item) => item.dataset.id === focused)?.querySelector("button").focus();
+}
+
 export const moving = () => !matchMedia("(prefers-reduced-motion: reduce)").matches;
 
 /** Tells when the colours change. */
