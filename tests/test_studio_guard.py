@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import time
 import tracemalloc
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -237,20 +240,68 @@ BLOCK = [(0.1, 60, 0.5, 90)], 0.0, 1.0, 0
 def test_a_synthesizer_that_is_lost_is_begun_anew_and_nobodys_block_with_it() -> None:
     speaker = Speaker()
     wanted = speaker.block(*BLOCK)
-    first = speaker.begin()
+    first = speaker.begun()
     with ThreadPoolExecutor(8) as pool:
         waiting = [pool.submit(speaker.block, *BLOCK) for _ in range(8)]
-        [process] = first._processes.values()
-        process.kill()
+        first.renderer.kill()
         assert all(each.result() == wanted for each in waiting)
-    second = speaker.begin()
-    assert second is not first
-    speaker.lose(first)
-    assert speaker.begin() is second and speaker.block(*BLOCK) == wanted
+    assert speaker.begun() is not first
     speaker.end()
     speaker.warm()
     with pytest.raises(CadenzaError, match="ending"):
         speaker.block(*BLOCK)
+
+
+DIES_HALFWAY = """
+import os, struct
+def serve(channel):
+    channel.recv()
+    os.write(channel.fileno(), struct.pack("!i", 1000) + b"half of it")
+"""
+
+
+def test_a_synthesizer_that_dies_in_the_middle_of_a_block_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "dies_halfway.py").write_text(DIES_HALFWAY)
+    monkeypatch.syspath_prepend(tmp_path)
+    speaker = Speaker()
+    with monkeypatch.context() as patch:
+        patch.setattr("cadenza.web.sound.serve", import_module("dies_halfway").serve)
+        with pytest.raises(CadenzaError, match="broke down"):
+            speaker.block(*BLOCK)
+    assert speaker.block(*BLOCK)
+    speaker.end()
+
+
+def test_a_block_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    speaker = Speaker()
+    wanted = speaker.block(*BLOCK)
+    stuck = speaker.begun().renderer
+    assert stuck.pid is not None
+    os.kill(stuck.pid, signal.SIGSTOP)
+    with monkeypatch.context() as patch:
+        patch.setattr("cadenza.web.sound.LIMIT_SECONDS", 0.2)
+        with pytest.raises(CadenzaError, match="in time"):
+            speaker.block(*BLOCK)
+    assert not stuck.is_alive()
+    assert speaker.block(*BLOCK) == wanted
+    speaker.end()
+
+
+def test_a_block_that_is_being_rendered_does_not_hold_up_the_end() -> None:
+    speaker = Speaker()
+    speaker.warm()
+    process = speaker.begun().renderer
+    assert process.pid is not None
+    os.kill(process.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(2) as pool:
+        waiting = [pool.submit(speaker.block, *BLOCK) for _ in range(2)]
+        speaker.end()
+        for each in waiting:
+            with pytest.raises(CadenzaError, match="ending"):
+                each.result()
+    assert not process.is_alive()
 
 
 # Listening

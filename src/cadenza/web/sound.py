@@ -6,19 +6,19 @@ In: notes and a span, seconds. Out: a WAV file of 16 bits, two channels and 48 k
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import threading
-from concurrent.futures import CancelledError, ProcessPoolExecutor
-from concurrent.futures import TimeoutError as TooLong
 from contextlib import suppress
 from functools import lru_cache
+from multiprocessing.connection import Connection
 
 import numpy as np
 
 from cadenza.errors import CadenzaError
 from cadenza.notes import Notes
 from cadenza.settings import AudioSettings
+
+Row = tuple[float, int, float, int]
 
 TAIL_SECONDS, LIMIT_SECONDS = 2.0, 20.0
 TICKS_PER_SECOND, INSIDE = 10_000, 3
@@ -28,70 +28,91 @@ LONGEST_NOTE = 60.0
 
 
 class Speaker:
-    """The process that renders, begun when it is first needed, and anew after it was lost."""
+    """The process that renders one block after the other, begun when it is first needed, and anew after it was lost.
+
+    It alone writes to its pipe, so that its death is heard even in the middle of a block.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.pool: ProcessPoolExecutor | None = None
+        self.turn, self.change = threading.Lock(), threading.Lock()
+        self.process: Process | None = None
         self.over = False
-
-    def begin(self) -> ProcessPoolExecutor:
-        with self.lock:
-            if self.over:
-                raise CadenzaError("The studio is ending.")
-            if self.pool is None:
-                context = multiprocessing.get_context("spawn")
-                self.pool = ProcessPoolExecutor(1, context, initializer=prepare)
-            return self.pool
 
     def warm(self) -> None:
         with suppress(CadenzaError):
             self.block([(0.0, 60, 0.1, 1)], 0.0, 1.0, 0)
 
-    def block(self, rows: list[tuple[float, int, float, int]], start: float, stop: float, program: int) -> bytes:
+    def block(self, rows: list[Row], start: float, stop: float, program: int) -> bytes:
         """The sound of the notes that begin in [start, stop); what takes too long raises `CadenzaError`."""
         rows = [row for row in rows if start - 1e-6 <= row[0] < stop - 1e-6]
-        for _ in range(2):  # once more, if another's block was what the process was lost with
-            pool = self.begin()
-            try:
-                return pool.submit(render, rows, start, stop, program).result(LIMIT_SECONDS)
-            except TooLong:
-                self.lose(pool)
-                raise CadenzaError("The synthesizer did not finish in time; ask for a shorter block.") from None
-            except (RuntimeError, CancelledError):  # broken, or shut down meanwhile
-                self.lose(pool)
-        raise CadenzaError("The synthesizer broke down over this block; leave it out, or ask again.")
+        if not self.turn.acquire(timeout=LIMIT_SECONDS):
+            raise CadenzaError("The synthesizer is busy with other blocks; ask again in a moment.")
+        try:
+            for _ in range(2):  # once more, if it was lost before it came to this block
+                with suppress(EOFError, OSError):
+                    return self.begun().rendered(rows, start, stop, program)
+                self.lose()
+            raise CadenzaError("The synthesizer broke down over this block; leave it out, or ask again.")
+        except CadenzaError:
+            self.lose()
+            raise
+        finally:
+            self.turn.release()
 
-    def lose(self, pool: ProcessPoolExecutor) -> None:
-        """Stop this process, at once, unless somebody has done so; one that took its place is another's."""
-        with self.lock:
-            if self.pool is not pool:
-                return
-            self.pool = None
-        for process in list((pool._processes or {}).values()):  # there is no public way before Python 3.14
-            process.kill()
-        pool.shutdown(wait=True, cancel_futures=True)
+    def begun(self) -> Process:
+        with self.change:
+            if self.over:
+                raise CadenzaError("The studio is ending.")
+            if self.process is None:
+                self.process = Process()
+            return self.process
+
+    def lose(self) -> None:
+        """End this process; for whoever has the turn."""
+        with self.change:
+            if self.process is not None:
+                self.process.end()
+            self.process = None
 
     def end(self) -> None:
-        with self.lock:
-            self.over, pool = True, self.pool
-        if pool is not None:
-            self.lose(pool)
+        with self.change:
+            self.over = True
+            if self.process is not None:
+                self.process.renderer.kill()  # whoever waits for a block lets go of the turn
+        with self.turn:
+            self.lose()
 
 
-def prepare() -> None:
-    """In the process: nothing but the server ends it, and the server's own end."""
+class Process:
+    """A process that renders, and this end of its pipe."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.channel, theirs = context.Pipe()
+        with theirs:
+            self.renderer = context.Process(target=serve, args=(theirs,), daemon=True)
+            self.renderer.start()
+
+    def rendered(self, *asked: object) -> bytes:
+        """The sound of a block; death raises `EOFError` or `OSError`, taking too long `CadenzaError`."""
+        self.channel.send(asked)
+        if not self.channel.poll(LIMIT_SECONDS):
+            raise CadenzaError("The synthesizer did not finish in time; ask for a shorter block.")
+        return self.channel.recv_bytes()
+
+    def end(self) -> None:
+        self.renderer.kill()
+        self.renderer.join()
+        self.channel.close()
+
+
+def serve(channel: Connection) -> None:
+    """In the process: blocks as they are asked for, until the server ends, or is killed and cannot say so."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=end_with_the_server, daemon=True).start()
     font()
-
-
-def end_with_the_server() -> None:
-    """In the process: a server that was killed cannot say so."""
-    server = multiprocessing.parent_process()
-    assert server is not None
-    server.join()
-    os._exit(0)
+    with suppress(EOFError, OSError):
+        while True:
+            channel.send_bytes(render(*channel.recv()))
 
 
 @lru_cache(maxsize=1)
@@ -102,7 +123,7 @@ def font() -> bytes:
     return audio.soundfont(AudioSettings()).read_bytes()
 
 
-def render(rows: list[tuple[float, int, float, int]], start: float, stop: float, program: int) -> bytes:
+def render(rows: list[Row], start: float, stop: float, program: int) -> bytes:
     """In the process: one block, as long as its span or its last note, and the tail."""
     import symusic
 
