@@ -16,9 +16,13 @@ from joblib.externals.loky.process_executor import BrokenProcessPool
 
 from cadenza.corpus.cluster import Cluster, cluster_map
 from cadenza.corpus.temporary import in_temporary, scratch
-from cadenza.corpus.worker import SPARE_BYTES, Casualty, batches_of, work
+from cadenza.corpus.worker import MARKER, SPARE_BYTES, Casualty, batches_of, taken, work_into
+from cadenza.errors import CadenzaError
 
 __all__ = ["Casualty", "Cluster", "isolated_map", "run_alone"]
+
+ATTEMPTS = 3
+"""So often in a row may all workers be lost before any has begun."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -47,7 +51,7 @@ def local_map(
     function: Callable[[Item], Result], items: Sequence[Item], processes: int, seconds: float
 ) -> Iterator[tuple[int, Result | Casualty]]:
     """`isolated_map` on this machine."""
-    todo = list(range(len(items)))
+    todo, fruitless = list(range(len(items))), 0
     while todo:
         with scratch("cadenza-workers-") as folder:
             done: set[int] = set()
@@ -56,10 +60,13 @@ def local_map(
                 for batch in run_batches(function, items, todo, processes, seconds, folder):
                     done.update(index for index, _ in batch)
                     yield from batch
-            except BrokenProcessPool:
-                suspects = {int(marker.read_text() or -1) for marker in folder.iterdir()} & set(todo) - done
-                if not done | suspects:  # no worker ever began: trying again would never end
-                    raise
+            except BrokenProcessPool as error:
+                suspects = {int(marker.read_text() or -1) for marker in folder.glob(f"*{MARKER}")} & set(todo) - done
+                fruitless = 0 if done | suspects else fruitless + 1
+                if fruitless == ATTEMPTS:
+                    raise CadenzaError(
+                        f"The processes that read files end before they begin ({str(error).splitlines()[0]}); free memory, or have fewer of them (corpus.workers)."
+                    ) from error
             todo = [index for index in todo if index not in done]
         for index in sorted(suspects):
             yield index, run_alone(function, items[index], seconds)
@@ -75,10 +82,11 @@ def run_batches(
     folder: Path,
 ) -> Iterator[list[tuple[int, Result | Casualty]]]:
     parallel = Parallel(n_jobs=processes, backend="loky", return_as="generator_unordered", batch_size=1)
-    yield from parallel(
-        delayed(work)(function, [(index, items[index]) for index in batch], seconds, folder / str(batch[0]))
+    left = parallel(
+        delayed(work_into)(folder / str(batch[0]), function, [(index, items[index]) for index in batch], seconds)
         for batch in batches_of(indices, processes)
     )
+    yield from map(taken, left)
 
 
 def run_alone(
@@ -87,9 +95,10 @@ def run_alone(
     """The result of one item, worked on by a process of this machine that may die of it; memory as in `work`."""
     with scratch("cadenza-worker-") as folder:
         try:
-            [[(_, result)]] = Parallel(n_jobs=2, backend="loky")(
-                [delayed(work)(function, [(0, item)], seconds, folder / "0", spare)]
+            [left] = Parallel(n_jobs=2, backend="loky")(
+                [delayed(work_into)(folder / "0", function, [(0, item)], seconds, spare)]
             )
+            [(_, result)] = taken(left)
             return cast(Result | Casualty, result)
         except BrokenProcessPool:
             return Casualty.after(seconds)

@@ -1,5 +1,8 @@
 """What a worker does with a batch of items: one after the other, within bounds of memory, under a watchdog that ends the process.
 
+It leaves the results in a file. A pipe that many workers share would do for them only as long as none is killed while
+it writes: half a result is waited for without end. The name of a file is short enough to be written at once.
+
 The watchdog is a thread of the interpreter's own (faulthandler), so code that never lets go of the interpreter cannot
 hold it up. It watches over a whole process, which is why that may work on one batch only at a time.
 """
@@ -9,17 +12,19 @@ from __future__ import annotations
 import faulthandler
 import math
 import os
+import pickle
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 BATCH = 16
+MARKER = ".at"
 SPARE_BYTES = 2**30
 """What a process may hold more while it works on an item than before."""
 REARM_SHARE = 0.1
@@ -70,6 +75,28 @@ def work(
         finally:
             faulthandler.cancel_dump_traceback_later()
     return results
+
+
+def work_into(
+    path: Path,
+    function: Callable[[Item], Result],
+    batch: Sequence[tuple[int, Item]],
+    seconds: float,
+    spare: int | None = SPARE_BYTES,
+) -> Path:
+    """`work`, its results left at the path that is returned, the index of the item in hand at `path` with suffix .at."""
+    results = work(function, batch, seconds, path.with_suffix(MARKER), spare)
+    with open(path, "wb") as file:
+        pickle.dump(results, file, pickle.HIGHEST_PROTOCOL)
+    return path
+
+
+def taken(path: Path) -> list[tuple[int, Any]]:
+    """What `work_into` has left there, which is removed."""
+    with open(path, "rb") as file:
+        found: list[tuple[int, Any]] = pickle.load(file)  # noqa: S301 - left by a worker in a folder of our own
+    path.unlink()
+    return found
 
 
 def within(spare: int | None, function: Callable[[Item], Result], item: Item) -> Result | Casualty:
