@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cadenza.corpus.isolate import Casualty, isolated_map, run_alone
-from cadenza.corpus.worker import SPARE_BYTES
+from cadenza.corpus.worker import SPARE_BYTES, work_into
 from cadenza.errors import CadenzaError
 
 HANG_SECONDS = 1.5
@@ -142,6 +142,13 @@ def test_a_worker_that_is_killed_while_it_hands_over_a_result_is_not_waited_for(
 def test_memory_can_be_left_unbounded() -> None:
     found = run_alone(carry_out, ("fill", 7), 60, spare=None)
     assert found == 49
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_results_for_which_there_is_no_room_are_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "0").symlink_to("/dev/full")
+    with pytest.raises(CadenzaError, match=r"cannot work there .No space left on device.; free space, or set TMPDIR"):
+        work_into(tmp_path / "0", much, [(0, 10_000)], 20)
 
 
 def test_no_place_for_temporary_files_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from cadenza.corpus.temporary import in_temporary
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -84,9 +86,12 @@ def work_into(
     seconds: float,
     spare: int | None = SPARE_BYTES,
 ) -> Path:
-    """`work`, its results left at the path that is returned, the index of the item in hand at `path` with suffix .at."""
+    """`work`, its results left at the path that is returned, the index of the item in hand at `path` with suffix .at.
+
+    Results for which there is no room raise `CadenzaError`.
+    """
     results = work(function, batch, seconds, path.with_suffix(MARKER), spare)
-    with open(path, "wb") as file:
+    with in_temporary(), open(path, "wb") as file:
         pickle.dump(results, file, pickle.HIGHEST_PROTOCOL)
     return path
 

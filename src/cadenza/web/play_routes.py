@@ -11,6 +11,7 @@ from fastapi.responses import StreamingResponse
 from cadenza.web.desk import Desk, Here
 from cadenza.web.problems import Trouble
 from cadenza.web.sessions import FULL, Session
+from cadenza.web.sound import Row
 from cadenza.web.streaming import lines
 from cadenza.web.wire import (
     LONGEST_SECONDS,
@@ -131,7 +132,7 @@ async def sound(
     return await block(here, session.rows(), start, stop, program)
 
 
-async def block(here: Desk, rows: list[tuple[float, int, float, int]], start: float, stop: float, program: int) -> Response:  # fmt: skip
+async def block(here: Desk, rows: list[Row], start: float, stop: float, program: int) -> Response:
     if not start < stop <= start + LONGEST_BLOCK:
         raise Trouble(400, f"A block of sound ends after it begins, and lasts {LONGEST_BLOCK:.0f} seconds at most.")
     data = await to_thread.run_sync(here.speaker.block, rows, start, stop, program)
